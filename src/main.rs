@@ -1,0 +1,2 @@
+//! The zkpnet binary.
+fn main() {}
