@@ -1,1 +1,13 @@
-//! zkpnet.
+//! zkpnet: a self-hosted, fault-tolerant service that makes zero-knowledge proofs.
+//!
+//! Modules in reading order. Imports run one way: `ledger`, `proof` ← `raft` ← `actors` ← `http`, `cli` ← `node` ← `main`.
+
+pub mod actors;
+pub mod cli;
+pub mod codec;
+pub mod config;
+pub mod http;
+pub mod ledger;
+pub mod node;
+pub mod proof;
+pub mod raft;
