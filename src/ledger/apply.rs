@@ -1,0 +1,510 @@
+//! `Ledger::apply`: one command in, one outcome out. Submission is in `submit.rs`, time in `clock.rs`; here are workers,
+//! leases and results.
+
+use super::circuit::Circuit;
+use super::command::{Command, FailureCause, ProvenResult, Timings};
+use super::event::Event;
+use super::ids::{
+    Attempt, CircuitId, Incarnation, LogPosition, TaskId, TenantId, Term, UnixMillis, WorkerId,
+};
+use super::outcome::{BodyKey, BodyOp, LimitedResource, Outcome, Rejection, Reply};
+use super::policy::Policy;
+use super::record::RecordKey;
+use super::retry::backoff_ms;
+use super::state::Ledger;
+use super::task::{AttemptEnd, AttemptRecord, FailureReason, Lease, Task, TaskState, TaskStatus};
+use super::worker::{Worker, WorkerState};
+use std::collections::BTreeSet;
+
+/// Attempts given back that a task's record remembers: a worker that returns the same lease for ever must not make the
+/// record grow.
+const RETURNED_ATTEMPTS_KEPT: usize = 4;
+
+/// What a command brings about besides its answer.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub(super) events: Vec<Event>,
+    pub(super) touched: BTreeSet<RecordKey>,
+    pub(super) bodies: Vec<BodyOp>,
+}
+
+pub(super) type Decision = Result<Reply, Rejection>;
+
+impl Ledger {
+    /// Applies the command that stands at `at` in the log. Total and deterministic; a refused command changes nothing but
+    /// the ledger's clock and applied index.
+    pub fn apply(&mut self, at: LogPosition, command: &Command) -> Outcome {
+        let mut effects = Effects::default();
+        self.meta.applied = at.index;
+        effects.touched.insert(RecordKey::Meta);
+        let reply = self.decide(at.term, command, &mut effects);
+        Outcome { reply, events: effects.events, touched: effects.touched, bodies: effects.bodies }
+    }
+
+    fn decide(&mut self, term: Term, command: &Command, effects: &mut Effects) -> Decision {
+        match command {
+            Command::SetPolicy(policy) => {
+                self.meta.policy = policy.clone();
+                Ok(Reply::Done)
+            }
+            Command::RegisterCircuit(circuit) => self.register_circuit(circuit, effects),
+            Command::SubmitTask(new) => {
+                self.advance_now(new.at);
+                self.submit(new, effects)
+            }
+            Command::CancelTask { tenant, task, at } => {
+                self.advance_now(*at);
+                self.cancel(*tenant, *task, effects)
+            }
+            Command::RegisterWorker { worker, incarnation, session, capacity, circuits, version, at } => {
+                self.advance_now(*at);
+                let record = Worker {
+                    id: worker.clone(),
+                    incarnation: *incarnation,
+                    session: *session,
+                    capacity: *capacity,
+                    circuits: circuits.clone(),
+                    version: version.clone(),
+                    state: WorkerState::Active,
+                    registered_at: self.meta.now,
+                };
+                self.register_worker(record, effects)
+            }
+            Command::DrainWorker { worker, incarnation } => self.drain_worker(worker, *incarnation, effects),
+            Command::LoseWorker { term: proposed, worker, incarnation, at } => {
+                check_term(*proposed, term)?;
+                self.advance_now(*at);
+                self.lose_worker(worker, *incarnation, effects)
+            }
+            Command::GrantLease { term: proposed, task, attempt, worker, incarnation, at } => {
+                check_term(*proposed, term)?;
+                self.advance_now(*at);
+                self.grant_lease(*task, *attempt, worker, *incarnation, effects)
+            }
+            Command::StartAttempt { task, attempt, worker, at } => {
+                self.advance_now(*at);
+                self.start_attempt(*task, *attempt, worker, effects)
+            }
+            Command::CompleteTask { task, attempt, worker, result, at } => {
+                self.advance_now(*at);
+                self.complete(*task, *attempt, worker, result, effects)
+            }
+            Command::FailAttempt { task, attempt, worker, cause, at } => {
+                self.advance_now(*at);
+                self.check_lease(*task, *attempt, Some(worker))?;
+                self.meta.counters.attempts_failed += 1;
+                self.fail_attempt(*task, cause, effects);
+                Ok(Reply::Done)
+            }
+            Command::ReturnLease { task, attempt, worker, at } => {
+                self.advance_now(*at);
+                self.check_lease(*task, *attempt, Some(worker))?;
+                self.meta.counters.leases_returned += 1;
+                let now = self.meta.now;
+                self.change_task(*task, effects, |task| {
+                    end_attempt(task, now, AttemptEnd::Returned);
+                    trim_returned(task);
+                    task.state = TaskState::Pending { not_before: now };
+                });
+                effects.events.push(Event::TaskRequeued { task: *task, not_before: now });
+                Ok(Reply::Done)
+            }
+            Command::ExpireLease { term: proposed, task, attempt, at } => {
+                check_term(*proposed, term)?;
+                self.advance_now(*at);
+                self.check_lease(*task, *attempt, None)?;
+                self.revoke_lease(*task, effects);
+                self.meta.counters.leases_lost += 1;
+                self.use_up_attempt(*task, AttemptEnd::LeaseExpired, effects);
+                Ok(Reply::Done)
+            }
+            Command::AdvanceClock { at } => {
+                self.advance_now(*at);
+                self.sweep(effects);
+                Ok(Reply::Done)
+            }
+        }
+    }
+
+    /// Changes a task's record and its place in every index together; the only way to change one.
+    pub(super) fn change_task(&mut self, id: TaskId, effects: &mut Effects, change: impl FnOnce(&mut Task)) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            self.index.remove(task);
+            change(task);
+            self.index.insert(task, self.meta.now);
+            effects.touched.insert(RecordKey::Task(id));
+        }
+    }
+
+    fn register_circuit(&mut self, circuit: &Circuit, effects: &mut Effects) -> Decision {
+        if let Some(known) = self.circuits.get(&circuit.id) {
+            return if known == circuit { Ok(Reply::Done) } else { Err(Rejection::CircuitConflict) };
+        }
+        check_limit(self.circuits.len(), Policy::CIRCUITS_MAX, LimitedResource::Circuits)?;
+        self.circuits.insert(circuit.id.clone(), circuit.clone());
+        effects.touched.insert(RecordKey::Circuit(circuit.id.clone()));
+        effects.events.push(Event::CircuitRegistered(circuit.id.clone()));
+        Ok(Reply::Done)
+    }
+
+    fn cancel(&mut self, tenant: TenantId, id: TaskId, effects: &mut Effects) -> Decision {
+        let task =
+            self.tasks.get(&id).filter(|task| task.tenant == tenant).ok_or(Rejection::UnknownTask(id))?;
+        match task.status() {
+            TaskStatus::Cancelled => return Ok(Reply::Done),
+            status @ (TaskStatus::Completed | TaskStatus::Failed) => {
+                return Err(Rejection::TaskFinished { task: id, status });
+            }
+            TaskStatus::Pending | TaskStatus::Assigned | TaskStatus::InProgress => {}
+        }
+        self.revoke_lease(id, effects);
+        self.meta.counters.tasks_cancelled += 1;
+        let now = self.meta.now;
+        self.change_task(id, effects, |task| {
+            end_attempt(task, now, AttemptEnd::Superseded);
+            task.state = TaskState::Cancelled { at: now };
+        });
+        effects.bodies.push(BodyOp::Drop(BodyKey::Input(id)));
+        effects.events.push(Event::TaskCancelled(id));
+        Ok(Reply::Done)
+    }
+
+    fn register_worker(&mut self, record: Worker, effects: &mut Effects) -> Decision {
+        check_registration(&record)?;
+        let id = record.id.clone();
+        let latest = match self.workers.get(&id) {
+            Some(known) if known.incarnation == record.incarnation && known.session == record.session => {
+                return if known.state == WorkerState::Lost {
+                    Err(Rejection::StaleIncarnation(id))
+                } else {
+                    Ok(Reply::Done)
+                };
+            }
+            Some(known) => known.incarnation.0,
+            None => {
+                check_limit(self.workers.len(), Policy::WORKERS_MAX, LimitedResource::Workers)?;
+                0
+            }
+        };
+        if record.incarnation.0 != latest.saturating_add(1) {
+            return Err(Rejection::StaleIncarnation(id));
+        }
+        self.release_leases_of(&id, effects);
+        self.workers.insert(id.clone(), record);
+        effects.touched.insert(RecordKey::Worker(id.clone()));
+        effects.events.push(Event::WorkerRegistered(id));
+        Ok(Reply::Done)
+    }
+
+    fn live_worker(&mut self, id: &WorkerId, incarnation: Incarnation) -> Result<&mut Worker, Rejection> {
+        let worker = self.workers.get_mut(id).ok_or_else(|| Rejection::UnknownWorker(id.clone()))?;
+        if worker.incarnation != incarnation {
+            return Err(Rejection::StaleIncarnation(id.clone()));
+        }
+        Ok(worker)
+    }
+
+    fn drain_worker(&mut self, id: &WorkerId, incarnation: Incarnation, effects: &mut Effects) -> Decision {
+        let worker = self.live_worker(id, incarnation)?;
+        match worker.state {
+            WorkerState::Lost => return Err(Rejection::WorkerUnavailable(id.clone())),
+            WorkerState::Draining => return Ok(Reply::Done),
+            WorkerState::Active => worker.state = WorkerState::Draining,
+        }
+        effects.touched.insert(RecordKey::Worker(id.clone()));
+        effects.events.push(Event::WorkerDraining(id.clone()));
+        Ok(Reply::Done)
+    }
+
+    fn lose_worker(&mut self, id: &WorkerId, incarnation: Incarnation, effects: &mut Effects) -> Decision {
+        let worker = self.live_worker(id, incarnation)?;
+        if worker.state == WorkerState::Lost {
+            return Ok(Reply::Done);
+        }
+        worker.state = WorkerState::Lost;
+        effects.touched.insert(RecordKey::Worker(id.clone()));
+        effects.events.push(Event::WorkerLost { worker: id.clone(), incarnation });
+        self.release_leases_of(id, effects);
+        Ok(Reply::Done)
+    }
+
+    fn release_leases_of(&mut self, worker: &WorkerId, effects: &mut Effects) {
+        let tasks: Vec<TaskId> = self.index.leased.get(worker).into_iter().flatten().copied().collect();
+        for task in tasks {
+            self.revoke_lease(task, effects);
+            self.meta.counters.leases_lost += 1;
+            self.use_up_attempt(task, AttemptEnd::WorkerLost, effects);
+        }
+    }
+
+    fn grant_lease(
+        &mut self,
+        id: TaskId,
+        attempt: Attempt,
+        worker_id: &WorkerId,
+        incarnation: Incarnation,
+        effects: &mut Effects,
+    ) -> Decision {
+        let now = self.meta.now;
+        let task = self.tasks.get(&id).ok_or(Rejection::UnknownTask(id))?;
+        if attempt.0 != task.latest_attempt.0.saturating_add(1) {
+            return Err(Rejection::StaleAttempt { task: id, attempt });
+        }
+        match &task.state {
+            TaskState::Pending { not_before } if *not_before > now => {
+                return Err(Rejection::TaskBackingOff { task: id, not_before: *not_before });
+            }
+            TaskState::Pending { .. } if task.deadline.is_none_or(|deadline| deadline > now) => {}
+            _ => return Err(Rejection::TaskNotPending(id)),
+        }
+        if !self.circuits.contains_key(&task.circuit) {
+            return Err(Rejection::CircuitUnknown);
+        }
+        let circuit = task.circuit.clone();
+        self.check_worker_can_take(worker_id, incarnation, &circuit)?;
+        self.meta.counters.leases_granted += 1;
+        self.change_task(id, effects, |task| {
+            task.latest_attempt = attempt;
+            task.attempts.push(AttemptRecord {
+                attempt,
+                worker: worker_id.clone(),
+                granted_at: now,
+                started_at: None,
+                end: None,
+            });
+            task.state = TaskState::Leased(Lease {
+                attempt,
+                worker: worker_id.clone(),
+                incarnation,
+                granted_at: now,
+                started_at: None,
+            });
+        });
+        effects.events.push(Event::LeaseGranted { task: id, attempt, worker: worker_id.clone() });
+        Ok(Reply::Done)
+    }
+
+    fn check_worker_can_take(
+        &mut self,
+        id: &WorkerId,
+        incarnation: Incarnation,
+        circuit: &CircuitId,
+    ) -> Result<(), Rejection> {
+        let leases = self.index.leases_of(id);
+        let worker = self.live_worker(id, incarnation)?;
+        if worker.state != WorkerState::Active {
+            return Err(Rejection::WorkerUnavailable(id.clone()));
+        }
+        if !worker.circuits.contains(circuit) {
+            return Err(Rejection::WorkerUnsuited(id.clone()));
+        }
+        if leases >= u64::from(worker.capacity) {
+            return Err(Rejection::WorkerFull(id.clone()));
+        }
+        Ok(())
+    }
+
+    fn start_attempt(
+        &mut self,
+        id: TaskId,
+        attempt: Attempt,
+        worker: &WorkerId,
+        effects: &mut Effects,
+    ) -> Decision {
+        let lease = self.check_lease(id, attempt, Some(worker))?;
+        if lease.started_at.is_some() {
+            return Ok(Reply::Done);
+        }
+        let now = self.meta.now;
+        self.change_task(id, effects, |task| {
+            if let TaskState::Leased(lease) = &mut task.state {
+                lease.started_at = Some(now);
+            }
+            if let Some(record) = task.attempts.last_mut() {
+                record.started_at = Some(now);
+            }
+        });
+        effects.events.push(Event::AttemptStarted { task: id, attempt });
+        Ok(Reply::Done)
+    }
+
+    /// The task's lease, if `attempt` (and `worker`, where one claims it) holds it.
+    fn check_lease(
+        &self,
+        id: TaskId,
+        attempt: Attempt,
+        worker: Option<&WorkerId>,
+    ) -> Result<&Lease, Rejection> {
+        let task = self.tasks.get(&id).ok_or(Rejection::UnknownTask(id))?;
+        if !task.is_open() {
+            return Err(Rejection::TaskFinished { task: id, status: task.status() });
+        }
+        task.lease()
+            .filter(|lease| lease.attempt == attempt && worker.is_none_or(|worker| lease.worker == *worker))
+            .ok_or(Rejection::StaleAttempt { task: id, attempt })
+    }
+
+    fn complete(
+        &mut self,
+        id: TaskId,
+        attempt: Attempt,
+        worker: &WorkerId,
+        result: &ProvenResult,
+        effects: &mut Effects,
+    ) -> Decision {
+        let task = self.tasks.get(&id).ok_or(Rejection::UnknownTask(id))?;
+        if !task.is_open() {
+            return Err(Rejection::TaskFinished { task: id, status: task.status() });
+        }
+        // An older attempt than the latest is good: the proof was verified, and the first verified proof wins.
+        let record = task
+            .attempts
+            .iter()
+            .find(|record| record.attempt == attempt && record.worker == *worker)
+            .ok_or(Rejection::StaleAttempt { task: id, attempt })?;
+        let key = self.circuits.get(&task.circuit).map(|circuit| circuit.verifying_key);
+        if key != Some(result.verifying_key) || result.public_inputs != task.public_inputs {
+            return Err(Rejection::ResultMismatch(id));
+        }
+        let timings = Timings {
+            queued_ms: record.granted_at.0.saturating_sub(task.created_at.0),
+            proving_ms: result.proving_ms,
+            verifying_ms: result.verifying_ms,
+        };
+        if task.lease().is_some_and(|lease| lease.attempt != attempt) {
+            self.revoke_lease(id, effects);
+        }
+        self.meta.counters.tasks_completed += 1;
+        let now = self.meta.now;
+        self.change_task(id, effects, |task| {
+            end_attempt(task, now, AttemptEnd::Superseded);
+            if let Some(record) = task.attempts.iter_mut().find(|record| record.attempt == attempt) {
+                record.end = Some((now, AttemptEnd::Completed));
+            }
+            task.state = TaskState::Completed {
+                at: now,
+                worker: worker.clone(),
+                attempt,
+                verifying_key: result.verifying_key,
+                timings,
+            };
+        });
+        effects.bodies.push(BodyOp::Drop(BodyKey::Input(id)));
+        effects.bodies.push(BodyOp::Put(BodyKey::Proof(id), result.proof.clone()));
+        effects.events.push(Event::TaskCompleted(id));
+        Ok(Reply::Done)
+    }
+
+    fn fail_attempt(&mut self, id: TaskId, cause: &FailureCause, effects: &mut Effects) {
+        if cause.kind.is_permanent() {
+            let now = self.meta.now;
+            self.change_task(id, effects, |task| {
+                task.attempts_used += 1;
+                end_attempt(task, now, AttemptEnd::Failed(cause.clone()));
+            });
+            self.fail_task(id, FailureReason::Permanent(cause.clone()), effects);
+        } else {
+            self.use_up_attempt(id, AttemptEnd::Failed(cause.clone()), effects);
+        }
+    }
+
+    /// Ends the current attempt as used up: the task waits again, or fails when it has no attempt left.
+    fn use_up_attempt(&mut self, id: TaskId, end: AttemptEnd, effects: &mut Effects) {
+        let now = self.meta.now;
+        let Some(task) = self.tasks.get(&id) else { return };
+        let used = task.attempts_used + 1;
+        let is_exhausted = used >= task.max_attempts;
+        let not_before = now.plus(backoff_ms(&self.meta.policy, id, used));
+        self.change_task(id, effects, |task| {
+            task.attempts_used = used;
+            end_attempt(task, now, end);
+            task.state = TaskState::Pending { not_before };
+        });
+        if is_exhausted {
+            self.fail_task(id, FailureReason::AttemptsExhausted, effects);
+        } else {
+            effects.events.push(Event::TaskRequeued { task: id, not_before });
+        }
+    }
+
+    /// Fails an open task for good. Its input stays until retention, so that it can be looked into and tried again.
+    pub(super) fn fail_task(&mut self, id: TaskId, reason: FailureReason, effects: &mut Effects) {
+        self.meta.counters.tasks_failed += 1;
+        let now = self.meta.now;
+        self.change_task(id, effects, |task| {
+            end_attempt(task, now, AttemptEnd::Superseded);
+            task.state = TaskState::Failed { at: now, reason: reason.clone() };
+        });
+        effects.events.push(Event::TaskFailed { task: id, reason });
+    }
+
+    /// Tells the holder of a task's lease, if there is one, that it is not its any more.
+    pub(super) fn revoke_lease(&self, id: TaskId, effects: &mut Effects) {
+        if let Some(lease) = self.tasks.get(&id).and_then(Task::lease) {
+            effects.events.push(Event::LeaseRevoked {
+                task: id,
+                attempt: lease.attempt,
+                worker: lease.worker.clone(),
+            });
+        }
+    }
+
+    /// The ledger's clock never goes back, whatever a leader's does.
+    pub(super) fn advance_now(&mut self, at: UnixMillis) {
+        if at <= self.meta.now {
+            return;
+        }
+        self.meta.now = at;
+        while let Some(&(due, id)) = self.index.delayed.first().filter(|(due, _)| *due <= at) {
+            self.index.delayed.remove(&(due, id));
+            if let Some(task) = self.tasks.get(&id) {
+                let key = super::index::QueueKey::of(task);
+                self.index.ready.entry(task.circuit.clone()).or_default().insert(key);
+            }
+        }
+    }
+}
+
+fn check_term(proposed: Term, current: Term) -> Result<(), Rejection> {
+    if proposed == current { Ok(()) } else { Err(Rejection::StaleTerm { proposed, current }) }
+}
+
+pub(super) fn check_limit(used: usize, limit: usize, what: LimitedResource) -> Result<(), Rejection> {
+    if used < limit { Ok(()) } else { Err(Rejection::LimitReached { what, limit: limit as u64 }) }
+}
+
+fn check_registration(worker: &Worker) -> Result<(), Rejection> {
+    let problem = if worker.capacity == 0 || worker.capacity > 1024 {
+        "a worker's capacity is 1 to 1024"
+    } else if worker.circuits.len() > 1024 {
+        "a worker names at most 1024 circuits"
+    } else if worker.version.len() > 64 {
+        "a worker's version has at most 64 bytes"
+    } else {
+        return Ok(());
+    };
+    Err(Rejection::Malformed(problem.into()))
+}
+
+/// Ends the latest attempt's record, if it still runs.
+fn end_attempt(task: &mut Task, now: UnixMillis, end: AttemptEnd) {
+    if let Some(record) = task.attempts.last_mut().filter(|record| record.end.is_none()) {
+        record.end = Some((now, end));
+    }
+}
+
+/// Forgets the oldest attempts given back beyond [`RETURNED_ATTEMPTS_KEPT`].
+fn trim_returned(task: &mut Task) {
+    let is_returned = |record: &AttemptRecord| matches!(record.end, Some((_, AttemptEnd::Returned)));
+    let mut excess = task
+        .attempts
+        .iter()
+        .filter(|record| is_returned(record))
+        .count()
+        .saturating_sub(RETURNED_ATTEMPTS_KEPT);
+    task.attempts.retain(|record| {
+        let drop = excess > 0 && is_returned(record);
+        excess -= usize::from(drop);
+        !drop
+    });
+}
