@@ -67,9 +67,14 @@ fn one_line(doc: &str) -> String {
 fn value_cell(spec: &KeySpec) -> String {
     let list = if spec.list { "list, each " } else { "" };
     let secret = if spec.secret { " (secret)" } else { "" };
+    // The units of durations and sizes are told once, above the tables.
+    let expected = match spec.limits {
+        Limits::Type => spec.expected,
+        Limits::Between(..) => spec.expected.split(" such as ").next().unwrap_or(spec.expected),
+    };
     match spec.limits {
-        Limits::Type => format!("{list}{}{secret}", spec.expected),
-        Limits::Between(low, high) => format!("{list}{}{secret}, {low} to {high}", spec.expected),
+        Limits::Type => format!("{list}{expected}{secret}"),
+        Limits::Between(low, high) => format!("{list}{expected}{secret}, {low} to {high}"),
     }
 }
 

@@ -96,6 +96,9 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
     hinted("raft: {nodeid: a}", "raft.nodeid", "raft.node_id");
     hinted("htpp: {port: 1}", "htpp", "http");
     hinted("port: 1", "port", "http.port");
+    hinted("raft: {id: a}", "raft.id", "raft.node_id");
+    hinted("raft: {port: 1}", "raft.port", "raft.raft_port");
+    hinted("tasks: {retention: 1d}", "tasks.retention", "tasks.retention_age");
     hinted("raft: {max_attempts: 1}", "raft.max_attempts", "tasks.max_attempts");
     hinted("raft: {election-timeout-min: 1s}", "raft.election-timeout-min", "raft.election_timeout_min");
     hinted(

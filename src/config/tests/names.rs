@@ -150,6 +150,7 @@ fn variables_that_a_container_platform_sets_for_services_are_not_ours() {
         ("ZKPNET_PORT_8080_TCP_ADDR", "10.96.0.7"),
         ("COORDINATOR_PORT_9090_TCP_PROTO", "tcp"),
         ("COORDINATOR_1_SERVICE_HOST", "10.96.0.8"),
+        ("COORDINATOR_HTTP_PORT", "tcp://10.96.0.9:8090"),
     ];
     assert_eq!(notices(&loaded(load_env(Role::Dev, &links))), Vec::<String>::new());
     assert!(load_env(Role::Dev, &[("ZKPNET_PORT", "8080")]).is_err());

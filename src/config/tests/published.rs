@@ -14,7 +14,7 @@ use super::*;
 const GENERATED_BELOW: &str = "writes all below this line -->\n\n";
 
 const DEV_HEADER: &str = "\
-# zkpnet dev and zkpnet demo: the whole service in one process, for development.
+# zkpnet dev: the whole service in one process, for development.
 #
 # Every key that dev uses stands here at its built-in default; delete what you do not change. Without this file dev
 # runs the same. `zkpnet config check --role dev --config <file>` says what a file comes to, and what is wrong in it.
