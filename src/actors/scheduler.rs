@@ -9,7 +9,7 @@ use super::events::{Committed, Completeness, Leadership, LeadershipChanged, Subs
 use super::guardian::{GuardianHandle, Supervised};
 use super::raft_node::{RaftNodeHandle, leading_term};
 use super::worker_registry::WorkerRegistryHandle;
-use crate::ledger::{Command, Event, Ledger, Placement, Term, UnixMillis};
+use crate::ledger::{Command, Event, Ledger, Placement, Policy, Term, UnixMillis};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -54,6 +54,7 @@ struct Wake;
 pub struct Scheduler {
     raft: RaftNodeHandle,
     registry: WorkerRegistryHandle,
+    policy: Policy,
     enabled: Arc<AtomicBool>,
     term: Option<Term>,
     is_busy: bool,
@@ -62,17 +63,19 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Starts the actor; it waits for leadership.
+    /// Starts the actor; it waits for leadership. As a leader's it sees to it that the ledger decides by `policy`.
     pub async fn launch(
         guardian: &GuardianHandle,
         raft: RaftNodeHandle,
         registry: WorkerRegistryHandle,
+        policy: Policy,
     ) -> SchedulerHandle {
         let enabled = Arc::new(AtomicBool::new(false));
         let (factory_raft, factory_enabled) = (raft.clone(), Arc::clone(&enabled));
         let factory = move || Self {
             raft: factory_raft.clone(),
             registry: registry.clone(),
+            policy: policy.clone(),
             enabled: Arc::clone(&factory_enabled),
             term: None,
             is_busy: false,
@@ -104,8 +107,13 @@ impl Scheduler {
         }
         self.is_busy = true;
         self.is_woken = false;
-        let (raft, registry) = (self.raft.clone(), self.registry.clone());
-        let work = actix::fut::wrap_future(async move { round(&raft, &registry, term).await });
+        let (raft, registry, policy) = (self.raft.clone(), self.registry.clone(), self.policy.clone());
+        let work = actix::fut::wrap_future(async move {
+            if !is_in_force(&raft, policy).await {
+                return Next::Retry;
+            }
+            round(&raft, &registry, term).await
+        });
         context.spawn(work.map(|next: Next, scheduler: &mut Self, context| scheduler.finish_round(next, context)));
     }
 
@@ -137,6 +145,16 @@ enum Next {
     AtOnce,
     Retry,
     At(Option<UnixMillis>),
+}
+
+/// Sees to it that the ledger decides by the leader's configured limits.
+async fn is_in_force(raft: &RaftNodeHandle, policy: Policy) -> bool {
+    let wanted = policy.clone();
+    match raft.local(move |ledger: &Ledger| *ledger.policy() == wanted).await {
+        Ok(true) => true,
+        Ok(false) => raft.propose(Command::SetPolicy(policy)).await.is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// Sweeps what is due, places what can be placed, and says when to look again.

@@ -117,15 +117,26 @@ pub(super) fn totals(ledger: &Ledger) -> (Counters, Vec<(TaskStatus, u64)>, u64)
     (*ledger.counters(), by_status, ledger.open_input_bytes())
 }
 
-pub(super) fn raft_view(status: &RaftStatus) -> RaftView {
+pub(super) fn raft_view(status: &RaftStatus, node_id: &str) -> RaftView {
     RaftView {
-        state: status.role.as_str(),
+        state: role_name(status.role),
         is_leader: status.role == Role::Leader,
         leader_address: status.leader.as_ref().map(|leader| leader.address.clone()),
-        node_id: status.name.clone(),
+        node_id: node_id.to_owned(),
         term: status.term.0,
-        commit_index: status.commit_index.0,
-        applied_index: status.applied_index.0,
-        fatal_error: status.fatal_error.clone(),
+        commit_index: status.committed.map_or(0, |index| index.0),
+        applied_index: status.applied.map_or(0, |index| index.0),
+        fatal_error: status.fatal.clone(),
+    }
+}
+
+/// The role as the API names it.
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "Leader",
+        Role::Follower => "Follower",
+        Role::Candidate => "Candidate",
+        Role::Learner => "Learner",
+        Role::Stopped => "Stopped",
     }
 }

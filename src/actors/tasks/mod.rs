@@ -44,6 +44,7 @@ const SUBMISSIONS_IN_HAND_MAX: usize = 512;
 #[derive(Clone)]
 pub(super) struct Desk {
     coordinator_id: Arc<str>,
+    node_id: Arc<str>,
     raft: RaftNodeHandle,
     verifier: VerifierHandle,
     scheduler: SchedulerHandle,
@@ -63,6 +64,8 @@ pub struct Tasks {
 pub struct TasksParts {
     /// The coordinator's configured id, shown in its health.
     pub coordinator_id: String,
+    /// The node's name in Raft's membership.
+    pub node_id: String,
     /// The ledger's door.
     pub raft: RaftNodeHandle,
     /// Checks proofs for clients.
@@ -78,10 +81,10 @@ pub struct TasksParts {
 impl Tasks {
     /// Starts the actor.
     pub async fn launch(guardian: &GuardianHandle, parts: TasksParts) -> TasksHandle {
-        let TasksParts { coordinator_id, raft, verifier, scheduler, reducer, data_key } = parts;
+        let TasksParts { coordinator_id, node_id, raft, verifier, scheduler, reducer, data_key } = parts;
         let waiters = Waiters::default();
-        let coordinator_id = coordinator_id.into();
-        let desk = Desk { coordinator_id, raft: raft.clone(), verifier, scheduler, reducer, data_key, waiters };
+        let (coordinator_id, node_id) = (coordinator_id.into(), node_id.into());
+        let desk = Desk { coordinator_id, node_id, raft: raft.clone(), verifier, scheduler, reducer, data_key, waiters };
         let in_hand = Arc::new(Semaphore::new(IN_HAND_MAX));
         let submissions = Arc::new(Semaphore::new(SUBMISSIONS_IN_HAND_MAX));
         let factory = move || Self {
@@ -300,7 +303,7 @@ impl Desk {
         let (counters, tasks, open_input_bytes) = totals;
         Ok(HealthView {
             coordinator_id: self.coordinator_id.to_string(),
-            raft: handle::raft_view(&self.raft.status()),
+            raft: handle::raft_view(&self.raft.status(), &self.node_id),
             workers,
             capacity,
             scheduler_enabled: self.scheduler.is_enabled(),
