@@ -74,6 +74,15 @@ impl<F: ProofField> MerklePoseidon<F> {
         Ok(MerklePoseidon { depth, witness: Some(assignment) })
     }
 
+    /// The same witness under another root, which it does not lead to.
+    #[cfg(test)]
+    pub(crate) fn claiming_root(mut self, root: F) -> Self {
+        if let Some(witness) = &mut self.witness {
+            witness.root = root;
+        }
+        self
+    }
+
     /// A value that depends on the witness.
     fn value<T>(&self, of: impl FnOnce(&Assignment<F>) -> T) -> Option<T> {
         self.witness.as_ref().map(of)

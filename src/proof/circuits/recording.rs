@@ -11,11 +11,12 @@ pub(crate) struct Recording<F: ProofField> {
     pub(crate) inputs: Vec<F>,
     pub(crate) aux: Vec<F>,
     constraints: Vec<[LinearCombination<F>; 3]>,
+    names: Vec<String>,
 }
 
 impl<F: ProofField> Default for Recording<F> {
     fn default() -> Self {
-        Recording { inputs: vec![F::ONE], aux: Vec::new(), constraints: Vec::new() }
+        Recording { inputs: vec![F::ONE], aux: Vec::new(), constraints: Vec::new(), names: Vec::new() }
     }
 }
 
@@ -35,6 +36,12 @@ impl<F: ProofField> Recording<F> {
 
     pub(crate) fn is_satisfied(&self) -> bool {
         (0..self.constraints.len()).all(|constraint| self.holds(constraint))
+    }
+
+    /// The name of the first constraint that does not hold, without its namespaces.
+    pub(crate) fn first_broken(&self) -> Option<&str> {
+        let broken = (0..self.constraints.len()).find(|constraint| !self.holds(*constraint))?;
+        Some(&self.names[broken])
     }
 
     /// Private variables that some change leaves unnoticed, of the changes: a random value, plus one, 0, and 1.
@@ -86,7 +93,7 @@ impl<F: ProofField> ConstraintSystem<F> for Recording<F> {
         Ok(Variable::new_unchecked(Index::Input(self.inputs.len() - 1)))
     }
 
-    fn enforce<A, AR, LA, LB, LC>(&mut self, _: A, a: LA, b: LB, c: LC)
+    fn enforce<A, AR, LA, LB, LC>(&mut self, name: A, a: LA, b: LB, c: LC)
     where
         A: FnOnce() -> AR,
         AR: Into<String>,
@@ -94,6 +101,7 @@ impl<F: ProofField> ConstraintSystem<F> for Recording<F> {
         LB: FnOnce(LinearCombination<F>) -> LinearCombination<F>,
         LC: FnOnce(LinearCombination<F>) -> LinearCombination<F>,
     {
+        self.names.push(name().into());
         let zero = LinearCombination::zero;
         self.constraints.push([a(zero()), b(zero()), c(zero())]);
     }
