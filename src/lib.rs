@@ -5,6 +5,7 @@
 pub mod actors;
 pub mod cli;
 pub mod codec;
+pub mod sealing;
 pub mod config;
 pub mod http;
 pub mod ledger;

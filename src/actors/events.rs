@@ -1,8 +1,9 @@
 //! What the Raft node broadcasts. Broadcasts save work and waiting; nothing depends on them for safety, and a subscriber
 //! whose mailbox was full is told so with the next one and reads the state instead.
 
+use super::ask::{Address, AskError};
 use crate::ledger::{Event, LogIndex, Term};
-use actix::{Message, Recipient};
+use actix::{Actor, Context, Handler, Message};
 use std::sync::Arc;
 
 /// Leadership has changed, as this node sees it. It enables and disables the scheduler.
@@ -45,10 +46,26 @@ pub enum Completeness {
     AfterGap,
 }
 
-/// Who wants to hear.
+/// Who wants to hear. The functions put the message into a mailbox and fail when it is full or gone; they go through an
+/// [`Address`](super::ask::Address), so that a rebuilt actor goes on hearing.
 pub struct Subscriber {
     /// Where leadership changes go.
-    pub leadership: Recipient<LeadershipChanged>,
+    pub leadership: Box<dyn Fn(LeadershipChanged) -> Result<(), AskError> + Send>,
     /// Where applied events go.
-    pub committed: Recipient<Committed>,
+    pub committed: Box<dyn Fn(Committed) -> Result<(), AskError> + Send>,
+}
+
+impl Subscriber {
+    /// An actor that hears of both.
+    #[must_use]
+    pub fn new<A>(address: &Address<A>) -> Self
+    where
+        A: Actor<Context = Context<A>> + Handler<LeadershipChanged> + Handler<Committed>,
+    {
+        let (leadership, committed) = (address.clone(), address.clone());
+        Self {
+            leadership: Box::new(move |message| leadership.tell(message)),
+            committed: Box::new(move |message| committed.tell(message)),
+        }
+    }
 }

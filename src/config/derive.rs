@@ -44,19 +44,19 @@ fn lay_name(path: &str, all_in_one: &str, hostname: Option<&str>, layers: &mut L
     if layers.is_set(path) {
         return;
     }
-    let (text, from) = match hostname.filter(|name| Id::from_text(name).is_ok()) {
-        _ if layers.role.is_all_in_one() => (all_in_one, "the role"),
-        Some(name) => (name, "the host's name"),
+    let (text, origin) = match hostname.filter(|name| Id::from_text(name).is_ok()) {
+        _ if layers.role.is_all_in_one() => (all_in_one, Origin::Default),
+        Some(name) => (name, Origin::Derived("the host's name")),
         None => {
             if spec.roles.contains(layers.role) && !layers.is_broken(path) {
                 layers.break_key(spec);
                 let reason = "the host has no name that could serve; write an id".to_owned();
                 layers.errors.push(ConfigError::Missing { key: path.to_owned(), reason });
             }
-            (PLACEHOLDER, "the role")
+            (PLACEHOLDER, Origin::Default)
         }
     };
-    layers.set(spec, Written::text(text), Origin::Derived(from));
+    layers.set(spec, Written::text(text), origin);
 }
 
 /// A directory below `storage.data_dir`.

@@ -129,7 +129,7 @@ impl Layers {
     pub(crate) fn normal(&self, spec: &KeySpec) -> Option<String> {
         match self.settings.get(spec.path) {
             Some(setting) => setting.normal.clone(),
-            None => spec.default.text(self.role).map(str::to_owned),
+            None => (spec.read)(spec, Raw::Text(spec.default.text(self.role)?)).ok()?,
         }
     }
 

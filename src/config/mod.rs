@@ -14,6 +14,7 @@ mod file;
 mod hints;
 mod keys;
 mod layers;
+mod reference;
 mod render;
 mod roles;
 mod rules;
@@ -24,6 +25,7 @@ mod variables;
 mod yaml;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use errors::{ConfigError, ConfigErrors, Notice, Origin};
+pub use reference::{commented_defaults, reference_markdown};
 pub use render::render_effective;
 pub use roles::{Role, UnknownRole};
 pub use secret::{REDACTED, Secret};

@@ -40,7 +40,7 @@ section! {
     /// Longest time from a request's first byte to its answer, without the time that `wait` asks for.
     request_timeout: Duration = Same("30s"), Between("100ms", "1h"), Roles::ALL, Now;
     /// Longest `?wait=` that is granted; more is cut to this.
-    wait_max: Duration = Same("60s"), Between("0ms", "1h"), Roles::API, Now;
+    wait_max: Duration = Same("1m"), Between("0ms", "1h"), Roles::API, Now;
 }
 
 section! {
@@ -70,7 +70,7 @@ section! {
     /// The first members of the cluster, this node among them, the same list on all of them; in a variable `id=address,id=address`.
     peers: Vec<Peer> = Unset, Type, Roles::CLUSTER, CLUSTER;
     /// How often a leader makes itself heard.
-    heartbeat_interval: Duration = Same("250ms"), Between("10ms", "60s"), Roles::LEDGER, Now;
+    heartbeat_interval: Duration = Same("250ms"), Between("10ms", "1m"), Roles::LEDGER, Now;
     /// Shortest silence of the leader after which a member stands for election; more than twice the heartbeat.
     election_timeout_min: Duration = Same("1500ms"), Between("50ms", "5m"), Roles::LEDGER, Now;
     /// Longest such silence; each member draws its own between the two, so that not all stand at once.
@@ -112,7 +112,7 @@ section! {
     /// Wait before the second attempt; doubled before each further one.
     retry_backoff_base: Duration = Same("500ms"), Between("1ms", "1h"), Roles::LEDGER, Now;
     /// Longest wait between two attempts.
-    retry_backoff_max: Duration = Same("60s"), Between("1ms", "24h"), Roles::LEDGER, Now;
+    retry_backoff_max: Duration = Same("1m"), Between("1ms", "24h"), Roles::LEDGER, Now;
     /// How long a worker may hold a task without a sign of life.
     lease_duration: Duration = Same("30s"), Between("1s", "1h"), Roles::LEDGER, Now;
     /// Most tasks that wait; more are refused with 429.

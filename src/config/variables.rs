@@ -97,6 +97,10 @@ fn lay_prefixed(
 ) {
     // A name that is not UTF-8 is in no table.
     let Some(name) = name.to_str() else { return };
+    if is_service_url(name, value) {
+        // `COORDINATOR_GRPC_PORT=tcp://…` comes from a service called coordinator-grpc, not from a person.
+        return;
+    }
     if let Some(spec) = table.get(name) {
         set(spec, name, value, layers);
         return;
@@ -156,8 +160,6 @@ fn is_service_link(name: &str, value: &OsStr) -> bool {
     if name.contains("__") {
         return false;
     }
-    let is_url =
-        value.to_str().is_some_and(|value| value.starts_with("tcp://") || value.starts_with("udp://"));
     let port_of = |(_, rest): (&str, &str)| {
         let mut parts = rest.split('_');
         let number = parts
@@ -168,6 +170,12 @@ fn is_service_link(name: &str, value: &OsStr) -> bool {
     name.ends_with("_SERVICE_HOST")
         || name.ends_with("_SERVICE_PORT")
         || name.contains("_SERVICE_PORT_")
-        || (name.ends_with("_PORT") && is_url)
+        || is_service_url(name, value)
         || name.split_once("_PORT_").is_some_and(port_of)
+}
+
+/// The one kind of these names that a key's name can equal; a port's value never looks like this.
+fn is_service_url(name: &str, value: &OsStr) -> bool {
+    let is_url = |value: &str| ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    name.ends_with("_PORT") && value.to_str().is_some_and(is_url)
 }

@@ -1,0 +1,79 @@
+//! Opening redb files and naming what fails in them: both databases of a node are opened, locked and read this way.
+
+use super::error::StoreError;
+use redb::{Database, DatabaseError};
+use std::any::Any;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A database and the name that its errors carry.
+#[derive(Debug)]
+pub(super) struct DatabaseFile {
+    pub(super) database: Database,
+    pub(super) path: PathBuf,
+}
+
+impl DatabaseFile {
+    /// Opens the file, or makes it; redb holds a lock on it until every clone is dropped.
+    pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        let is_new = !path.exists();
+        let opened = guarded(path, || Ok(Database::builder().set_cache_size(cache_bytes).create(path)))?;
+        let database = opened.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { file: path.to_owned() },
+            other => StoreError::Unreadable { file: path.to_owned(), detail: other.to_string() },
+        })?;
+        if is_new && let Some(directory) = path.parent() {
+            sync_directory(directory)?;
+        }
+        Ok(Self { database, path: path.to_owned() })
+    }
+
+    /// Wraps an error of redb with the file and what was being done.
+    pub(super) fn failed<E: Into<redb::Error>>(
+        &self,
+        doing: &'static str,
+    ) -> impl FnOnce(E) -> StoreError + use<'_, E> {
+        move |error| StoreError::Database { file: self.path.clone(), doing, source: Box::new(error.into()) }
+    }
+
+    pub(super) fn closed(&self) -> StoreError {
+        StoreError::Closed { file: self.path.clone() }
+    }
+
+    pub(super) fn inconsistent(&self, detail: impl Into<String>) -> StoreError {
+        StoreError::Inconsistent { file: self.path.clone(), detail: detail.into() }
+    }
+}
+
+/// Runs code that reads a file which may hold anything. redb checks most of what it reads; where damage still makes it
+/// panic, that is an error of this file and not the end of the process.
+pub(super) fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        Err(StoreError::Unreadable { file: path.to_owned(), detail: panic_text(&*panic) })
+    })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("reading it panicked").to_owned()
+}
+
+/// Makes the names in a directory durable; where a directory cannot be opened as a file, the system needs no such thing.
+pub(super) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
+    if cfg!(unix) {
+        File::open(directory).and_then(|handle| handle.sync_all()).map_err(|source| StoreError::File {
+            file: directory.to_owned(),
+            doing: "syncing",
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// Locks, also after a panic elsewhere: the caller's data is replaced as a whole or guarded by the store's failure flag.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,176 @@
+//! Many proposals, few entries. The leader fsyncs once per entry and does not group what it is given, so what waits while
+//! an entry is being written becomes the next entry.
+//!
+//! Owned here: the bounds on what waits, and the answer to every proposal, exactly one: committed, refused for sure, or
+//! unknown. An answer that is dropped on the way (a shutdown) still says which of the last two it is.
+
+use super::status::leader_info;
+use crate::ledger::{Command, LogIndex, Rejection, Reply, Term};
+use crate::raft::error::{ProposeError, UnknownReason};
+use crate::raft::types::{AppendMark, Batch, Raft, TypeConfig};
+use openraft::error::ClientWriteError;
+use openraft::raft::ClientWriteResponse;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+
+/// A command that a majority has stored and this node has applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The entry that carries it.
+    pub index: LogIndex,
+    /// The term of the leader that appended it.
+    pub term: Term,
+    /// What the ledger said.
+    pub reply: Result<Reply, Rejection>,
+}
+
+pub(super) type ProposalResult = Result<Committed, ProposeError>;
+
+/// A command on its way into an entry.
+pub(super) struct Proposal {
+    pub(super) command: Command,
+    pub(super) bytes: u64,
+    pub(super) answer: Answer,
+}
+
+/// Where the result of a proposal goes.
+pub(super) struct Answer {
+    sender: Option<oneshot::Sender<ProposalResult>>,
+    /// Whether the command was handed to openraft.
+    is_sent: bool,
+    queued_at: Instant,
+    /// The room that the command takes among those that wait.
+    _room: OwnedSemaphorePermit,
+}
+
+impl Answer {
+    pub(super) fn new(room: OwnedSemaphorePermit) -> (Self, oneshot::Receiver<ProposalResult>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self { sender: Some(sender), is_sent: false, queued_at: Instant::now(), _room: room }, receiver)
+    }
+
+    fn give(mut self, result: ProposalResult) {
+        if let Some(sender) = self.sender.take() {
+            // Whoever asked may have gone; the command stands.
+            let _ = sender.send(result);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            let error = if self.is_sent {
+                ProposeError::OutcomeUnknown { reason: UnknownReason::Stopped }
+            } else {
+                ProposeError::Stopped
+            };
+            let _ = sender.send(Err(error));
+        }
+    }
+}
+
+/// The limits of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BatchLimits {
+    pub(super) commands_max: usize,
+    pub(super) bytes_max: u64,
+    pub(super) in_flight_max: usize,
+    pub(super) time_limit: Duration,
+}
+
+pub(super) struct Batcher {
+    pub(super) raft: Raft,
+    pub(super) queue: mpsc::Receiver<Proposal>,
+    pub(super) limits: BatchLimits,
+}
+
+impl Batcher {
+    /// Runs until the queue is closed and empty.
+    pub(super) async fn run(mut self) {
+        let in_flight = Arc::new(Semaphore::new(self.limits.in_flight_max));
+        let mut left_over = None;
+        while let Ok(permit) = in_flight.clone().acquire_owned().await {
+            let first = match left_over.take() {
+                Some(proposal) => proposal,
+                None => match self.queue.recv().await {
+                    Some(proposal) => proposal,
+                    None => return,
+                },
+            };
+            let (batch, answers) = self.collect(first, &mut left_over);
+            if answers.is_empty() {
+                continue;
+            }
+            let mark = batch.mark.clone();
+            // In the order in which they were queued: this only hands the entry over.
+            match self.raft.client_write_ff(batch).await {
+                Ok(result) => {
+                    let time_limit = self.limits.time_limit;
+                    tokio::spawn(async move {
+                        let result = tokio::time::timeout(time_limit, result).await;
+                        answer_all(answers, result, &mark);
+                        drop(permit);
+                    });
+                }
+                Err(_) => answers.into_iter().for_each(|answer| answer.give(Err(ProposeError::Stopped))),
+            }
+        }
+    }
+
+    /// Takes what waits, as far as an entry holds it; what does not fit begins the next one.
+    fn collect(&mut self, first: Proposal, left_over: &mut Option<Proposal>) -> (Batch, Vec<Answer>) {
+        let (mut commands, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(proposal) = next {
+            if !commands.is_empty() && bytes + proposal.bytes > self.limits.bytes_max {
+                *left_over = Some(proposal);
+                break;
+            }
+            let Proposal { command, bytes: command_bytes, mut answer } = proposal;
+            if answer.queued_at.elapsed() > self.limits.time_limit {
+                // No entry has been committed for as long as that: its proposer is better told than kept.
+                answer.give(Err(ProposeError::Overloaded));
+            } else {
+                answer.is_sent = true;
+                commands.push(command);
+                answers.push(answer);
+                bytes += command_bytes;
+            }
+            next = if commands.len() < self.limits.commands_max { self.queue.try_recv().ok() } else { None };
+        }
+        (Batch::new(commands), answers)
+    }
+}
+
+type WriteResult<E> =
+    Result<Result<openraft::raft::ClientWriteResult<TypeConfig>, E>, tokio::time::error::Elapsed>;
+
+fn answer_all<E>(answers: Vec<Answer>, result: WriteResult<E>, mark: &AppendMark) {
+    let unknown = |reason| ProposeError::OutcomeUnknown { reason };
+    let error = match result {
+        Ok(Ok(Ok(response))) => return answer_committed(answers, response),
+        Ok(Ok(Err(ClientWriteError::ForwardToLeader(_)))) if mark.is_set() => unknown(UnknownReason::Deposed),
+        Ok(Ok(Err(ClientWriteError::ForwardToLeader(forward)))) => ProposeError::NotLeader {
+            leader: forward.leader_id.map(|id| leader_info(id, forward.leader_node.as_ref())),
+        },
+        // Not an answer to a batch; nothing is certain then.
+        Ok(Ok(Err(ClientWriteError::ChangeMembershipError(_)))) => unknown(UnknownReason::Deposed),
+        // openraft has ended and dropped the request.
+        Ok(Err(_)) if mark.is_set() => unknown(UnknownReason::Stopped),
+        Ok(Err(_)) => ProposeError::Stopped,
+        Err(_) => unknown(UnknownReason::TimedOut),
+    };
+    answers.into_iter().for_each(|answer| answer.give(Err(error.clone())));
+}
+
+fn answer_committed(answers: Vec<Answer>, response: ClientWriteResponse<TypeConfig>) {
+    let index = LogIndex(response.log_id.index);
+    let term = Term(response.log_id.leader_id.term);
+    // One reply per command, in order; an answer without a reply would say of itself that its outcome is unknown.
+    for (answer, reply) in answers.into_iter().zip(response.data.replies) {
+        answer.give(Ok(Committed { index, term, reply }));
+    }
+}

@@ -1,0 +1,368 @@
+//! The state machine: the applied [`Ledger`] in memory, kept on disk by [`LedgerStore`], and its snapshots.
+//!
+//! Owned here: the only lock around the ledger. It is held for writing while a run of entries is applied in memory and for
+//! nothing longer; all file work happens on blocking threads, outside of that lock.
+//!
+//! Refused: applying after a failed write. The entry is committed, and this node cannot follow: it stops with an error
+//! instead of going on with a state that its disk does not have.
+
+use super::error::StoreError;
+use super::events::{AppliedEvents, EventSink};
+use super::files::lock;
+use super::ledger_store::{ChangedRecord, LedgerStore, Progress, WriteSet};
+use super::snapshot::{SnapshotDirectory, SnapshotReader, SnapshotWriter, file_error};
+use super::types::{Applied, Entry, LogId, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
+use crate::ledger::{BodyKey, Ledger, LogIndex, LogPosition, Term};
+use openraft::storage::RaftStateMachine;
+use openraft::{EntryPayload, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot};
+use redb::Durability;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+/// Entries that one transaction of `ledger.redb` takes.
+const RUN_ENTRIES_MAX: usize = 512;
+/// Bodies that one transaction takes, by size; at least one entry's.
+const RUN_BYTES_MAX: usize = 8 << 20;
+/// After this many entries, or bytes of bodies, a commit is made durable: it bounds what a restart applies again and what
+/// redb keeps in memory, and it is rare enough to cost nothing.
+const DURABLE_AFTER_ENTRIES: usize = 4096;
+const DURABLE_AFTER_BYTES: usize = 32 << 20;
+
+/// The state machine; clones share everything.
+#[derive(Clone, Debug)]
+pub(super) struct StateMachine {
+    core: Arc<Core>,
+}
+
+#[derive(Debug)]
+struct Core {
+    store: LedgerStore,
+    snapshots: SnapshotDirectory,
+    ledger: Arc<RwLock<Ledger>>,
+    pending: Arc<Mutex<Arc<WriteSet>>>,
+    state: Mutex<State>,
+    events: EventSink,
+    has_failed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    progress: Progress,
+    entries_since_durable: usize,
+    bytes_since_durable: usize,
+}
+
+/// Reads the ledger from any thread. It keeps no file open: after a shutdown bodies are no longer read.
+#[derive(Clone, Debug)]
+pub(super) struct LedgerReader {
+    ledger: Arc<RwLock<Ledger>>,
+    pending: Arc<Mutex<Arc<WriteSet>>>,
+    store: Weak<Core>,
+    path: std::path::PathBuf,
+}
+
+impl LedgerReader {
+    pub(super) fn with<R>(&self, read: impl FnOnce(&Ledger) -> R) -> R {
+        read(&self.ledger.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A body as the ledger that [`Self::with`] shows has it. Blocks.
+    pub(super) fn body(&self, key: BodyKey) -> Result<Option<Vec<u8>>, StoreError> {
+        // The ledger is ahead of its file for as long as a transaction takes; what that transaction writes is here.
+        let pending = lock(&self.pending).clone();
+        if let Some(body) = pending.pending_body(key) {
+            return Ok(body.map(<[u8]>::to_vec));
+        }
+        let core = self.store.upgrade().ok_or_else(|| self.closed())?;
+        core.store.body(key)
+    }
+
+    /// The error of a read after the end.
+    pub(super) fn closed(&self) -> StoreError {
+        StoreError::Closed { file: self.path.clone() }
+    }
+
+    /// Whether every use of the files has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.store.strong_count() == 0
+    }
+}
+
+impl StateMachine {
+    /// Opens the files in `directory`. Blocks.
+    pub(super) fn open(
+        directory: &Path,
+        snapshot_bytes_max: u64,
+        events: EventSink,
+    ) -> Result<Self, StoreError> {
+        let opened = LedgerStore::open(&directory.join("ledger.redb"))?;
+        Self::with_store(opened, directory, snapshot_bytes_max, events)
+    }
+
+    /// The same for a store that is open already.
+    pub(super) fn with_store(
+        (store, ledger, progress): (LedgerStore, Ledger, Progress),
+        directory: &Path,
+        snapshot_bytes_max: u64,
+        events: EventSink,
+    ) -> Result<Self, StoreError> {
+        let snapshots = SnapshotDirectory::open(&directory.join("snapshots"), snapshot_bytes_max)?;
+        let machine = Self {
+            core: Arc::new(Core {
+                store,
+                snapshots,
+                ledger: Arc::new(RwLock::new(ledger)),
+                pending: Arc::default(),
+                state: Mutex::new(State { progress, entries_since_durable: 0, bytes_since_durable: 0 }),
+                events,
+                has_failed: AtomicBool::new(false),
+            }),
+        };
+        // A received snapshot is published before the ledger's file takes it over: a crash in between is mended here.
+        if let Some((meta, path)) = machine.core.snapshots.current()
+            && meta.last_log_id > machine.applied()
+        {
+            machine.core.take_over(&path)?;
+        }
+        Ok(machine)
+    }
+
+    pub(super) fn reader(&self) -> LedgerReader {
+        LedgerReader {
+            ledger: self.core.ledger.clone(),
+            pending: self.core.pending.clone(),
+            store: Arc::downgrade(&self.core),
+            path: self.core.store.file.path.clone(),
+        }
+    }
+
+    pub(super) fn applied(&self) -> Option<LogId> {
+        lock(&self.core.state).progress.applied
+    }
+
+    /// Makes everything applied durable. Blocks.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        self.core.store.flush()
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Core) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let core = self.core.clone();
+        let path = core.store.file.path.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work(&core);
+            drop(core);
+            result
+        });
+        // A panic in the work arrives here as an error, and so does a runtime that is shutting down.
+        done.await.unwrap_or(Err(StoreError::Failed { file: path }))
+    }
+}
+
+impl Core {
+    fn apply(&self, entries: &[Entry]) -> Result<Vec<Applied>, StoreError> {
+        if self.has_failed.load(Ordering::Acquire) {
+            return Err(StoreError::Failed { file: self.store.file.path.clone() });
+        }
+        // Until the end is reached this stands: a panic in between must not be followed by another entry.
+        self.has_failed.store(true, Ordering::Release);
+        let mut state = lock(&self.state);
+        let mut replies = Vec::with_capacity(entries.len());
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let (run, applied) = self.apply_run(rest, &mut state.progress);
+            replies.extend(applied);
+            self.store_run(&run, &mut state)?;
+            for events in run.events {
+                self.events.send(events);
+            }
+            rest = rest.get(run.entries..).unwrap_or_default();
+        }
+        self.has_failed.store(false, Ordering::Release);
+        Ok(replies)
+    }
+
+    /// Applies as many entries as one transaction takes, in memory.
+    fn apply_run(&self, entries: &[Entry], progress: &mut Progress) -> (Run, Vec<Applied>) {
+        let mut set = WriteSet::default();
+        let mut replies = Vec::new();
+        let mut all_events = Vec::new();
+        let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries.iter().take(RUN_ENTRIES_MAX) {
+            let term = Term(entry.log_id.leader_id.term);
+            let index = LogIndex(entry.log_id.index);
+            let mut applied = Applied::default();
+            let mut events = Vec::new();
+            match &entry.payload {
+                EntryPayload::Blank => {}
+                EntryPayload::Membership(membership) => {
+                    progress.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+                }
+                EntryPayload::Normal(batch) => {
+                    for command in batch.commands.iter() {
+                        let outcome = ledger.apply(LogPosition { term, index }, command);
+                        set.records.extend(outcome.touched);
+                        outcome.bodies.into_iter().for_each(|operation| set.body(operation));
+                        events.extend(outcome.events);
+                        applied.replies.push(outcome.reply);
+                    }
+                }
+            }
+            progress.applied = Some(entry.log_id);
+            replies.push(applied);
+            if !events.is_empty() {
+                all_events.push(AppliedEvents { index, term, events });
+            }
+            if set.bytes() >= RUN_BYTES_MAX {
+                break;
+            }
+        }
+        let records = set.records.iter().map(|key| (key.clone(), ledger.record(key))).collect();
+        let set = Arc::new(set);
+        // Before the ledger is let go: whoever sees a completed task also finds its proof.
+        *lock(&self.pending) = set.clone();
+        drop(ledger);
+        (Run { entries: replies.len(), records, set, events: all_events }, replies)
+    }
+
+    fn store_run(&self, run: &Run, state: &mut State) -> Result<(), StoreError> {
+        state.entries_since_durable += run.entries;
+        state.bytes_since_durable += run.set.bytes();
+        let is_due = state.entries_since_durable >= DURABLE_AFTER_ENTRIES
+            || state.bytes_since_durable >= DURABLE_AFTER_BYTES;
+        let durability = if is_due { Durability::Immediate } else { Durability::None };
+        self.store.write(&run.records, &run.set, &state.progress, durability)?;
+        if is_due {
+            state.entries_since_durable = 0;
+            state.bytes_since_durable = 0;
+        }
+        *lock(&self.pending) = Arc::default();
+        Ok(())
+    }
+
+    fn build_snapshot(&self) -> Result<(SnapshotMeta, File), StoreError> {
+        let view = self.store.read()?;
+        // After the view was taken: a published snapshot lets the log be purged, so what it holds must be durable first.
+        self.store.flush()?;
+        let progress = self.store.progress(&view)?;
+        let index = progress.applied.map_or(0, |id| id.index);
+        let meta = SnapshotMeta {
+            last_log_id: progress.applied,
+            last_membership: progress.membership,
+            snapshot_id: format!("{index}-{}", uuid::Uuid::now_v7().simple()),
+        };
+        let part = self.snapshots.part();
+        let mut writer = SnapshotWriter::create(&part, &meta)?;
+        self.store.export(&view, &mut writer)?;
+        let bytes = writer.finish()?;
+        drop(view);
+        let (meta, path) = self.snapshots.publish(&part, &meta)?;
+        tracing::info!(index, bytes, "built a snapshot of the ledger");
+        let file = File::open(&path).map_err(file_error(&path, "opening"))?;
+        Ok((meta, file))
+    }
+
+    fn install(&self, meta: &SnapshotMeta, received: &File) -> Result<(), StoreError> {
+        let part = self.snapshots.copy(received)?;
+        let (found, _) = SnapshotReader::open(&part)?.validate()?;
+        if found != *meta {
+            let detail = format!("it holds {found}, and was announced as {meta}");
+            return Err(StoreError::Snapshot { file: part, detail });
+        }
+        // Published first: with the file in place a crash before the ledger has taken it over is mended at the next start,
+        // while a ledger ahead of both the log and every snapshot could not serve its followers.
+        let (_, path) = self.snapshots.publish(&part, meta)?;
+        self.take_over(&path)
+    }
+
+    /// Replaces the ledger, on disk and in memory, by a snapshot.
+    fn take_over(&self, path: &Path) -> Result<(), StoreError> {
+        let (meta, ledger) = SnapshotReader::open(path)?.validate()?;
+        let progress = Progress { applied: meta.last_log_id, membership: meta.last_membership };
+        let mut state = lock(&self.state);
+        self.has_failed.store(true, Ordering::Release);
+        self.store.replace(&mut SnapshotReader::open(path)?, &progress)?;
+        *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = ledger;
+        *state = State { progress, entries_since_durable: 0, bytes_since_durable: 0 };
+        self.has_failed.store(false, Ordering::Release);
+        drop(state);
+        self.events.gap();
+        Ok(())
+    }
+}
+
+/// Entries that are applied in memory and go to the file together.
+struct Run {
+    entries: usize,
+    records: Vec<ChangedRecord>,
+    set: Arc<WriteSet>,
+    events: Vec<AppliedEvents>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
+        let built = self.run(Core::build_snapshot).await;
+        let (meta, file) = built.map_err(|error| error.in_snapshot(ErrorVerb::Write))?;
+        Ok(Snapshot { meta, snapshot: Box::new(tokio::fs::File::from_std(file)) })
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        let progress = lock(&self.core.state).progress.clone();
+        Ok((progress.applied, progress.membership))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Applied>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        self.run(move |core| core.apply(&entries)).await.map_err(StoreError::writing_ledger)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<tokio::fs::File>, StorageError> {
+        let created = self.run(|core| {
+            let part = core.snapshots.part();
+            let options = File::options().read(true).write(true).create_new(true).open(&part);
+            let file = options.map_err(file_error(&part, "creating"))?;
+            // The handle is all that is needed. Without a name an abandoned transfer leaves nothing behind; where a name
+            // cannot be removed from an open file, the next start removes it.
+            let _ = std::fs::remove_file(&part);
+            Ok(file)
+        });
+        let file = created.await.map_err(|error| error.in_snapshot(ErrorVerb::Write))?;
+        Ok(Box::new(tokio::fs::File::from_std(file)))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<tokio::fs::File>,
+    ) -> Result<(), StorageError> {
+        let (meta, file) = (meta.clone(), snapshot.into_std().await);
+        let installed = self.run(move |core| core.install(&meta, &file)).await;
+        installed.map_err(|error| error.in_snapshot(ErrorVerb::Write))
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
+        let found = self.run(|core| {
+            let Some((meta, path)) = core.snapshots.current() else { return Ok(None) };
+            let file = File::open(&path).map_err(file_error(&path, "opening"))?;
+            Ok(Some((meta, file)))
+        });
+        let found = found.await.map_err(|error| error.in_snapshot(ErrorVerb::Read))?;
+        Ok(found.map(|(meta, file)| Snapshot { meta, snapshot: Box::new(tokio::fs::File::from_std(file)) }))
+    }
+}
