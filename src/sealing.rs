@@ -42,7 +42,9 @@ pub enum DataKeyError {
         source: std::io::Error,
     },
     /// The file holds something else.
-    #[error("data key file {path} must hold 64 hexadecimal digits; restore it from a backup, inputs cannot be opened without it")]
+    #[error(
+        "data key file {path} must hold 64 hexadecimal digits; restore it from a backup, inputs cannot be opened without it"
+    )]
     Malformed {
         /// Which file.
         path: PathBuf,
@@ -176,7 +178,10 @@ mod tests {
         let sealed = DataKey::load_or_create(&path).unwrap().seal(task(1), b"x").unwrap();
         assert_eq!(DataKey::load_or_create(&path).unwrap().open(task(1), &sealed).unwrap().as_slice(), b"x");
         #[cfg(unix)]
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions()) & 0o777, 0o600);
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions()) & 0o777,
+            0o600
+        );
     }
 
     #[test]

@@ -47,7 +47,10 @@ impl CpuPool {
     ///
     /// # Errors
     /// See [`JobError`].
-    pub async fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> Result<R, JobError> {
+    pub async fn run<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, JobError> {
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move || {
             // The state that a job works on is its own, so that nothing half-changed outlives its panic.
@@ -96,7 +99,13 @@ mod tests {
         let (started, has_started) = oneshot::channel();
         let first = actix_rt::spawn({
             let pool = pool.clone();
-            async move { pool.run(move || { let _ = started.send(()); blocked.recv().unwrap() }).await }
+            async move {
+                pool.run(move || {
+                    let _ = started.send(());
+                    blocked.recv().unwrap()
+                })
+                .await
+            }
         });
         has_started.await.unwrap();
         let mut second = Box::pin(pool.run(|| ()));

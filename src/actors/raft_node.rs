@@ -10,7 +10,9 @@ use super::events::{Committed, Completeness, Leadership, LeadershipChanged, Subs
 use super::guardian::{GuardianHandle, Supervised};
 use super::tasks::messages::{AsOf, Consistency};
 use crate::ledger::{BodyKey, Command, Ledger, LogIndex, Rejection, Reply, Term, UnixMillis};
-use crate::raft::{AppliedNotice, EventStream, ProposeError, RaftService, RaftStatus, ReadError, Role, StoreError};
+use crate::raft::{
+    AppliedNotice, EventStream, ProposeError, RaftService, RaftStatus, ReadError, Role, StoreError,
+};
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use std::sync::Arc;
 use std::time::Duration;
@@ -320,7 +322,9 @@ impl Handler<Applied> for RaftNode {
 
     fn handle(&mut self, message: Applied, _: &mut Self::Context) {
         match message.0 {
-            AppliedNotice::Applied(applied) => self.broadcast(applied.index, &Arc::from(applied.events), false),
+            AppliedNotice::Applied(applied) => {
+                self.broadcast(applied.index, &Arc::from(applied.events), false)
+            }
             AppliedNotice::Gap => {
                 self.broadcast(self.service.with_ledger(Ledger::applied), &Arc::from([]), true);
             }

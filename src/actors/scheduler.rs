@@ -114,7 +114,9 @@ impl Scheduler {
             }
             round(&raft, &registry, term).await
         });
-        context.spawn(work.map(|next: Next, scheduler: &mut Self, context| scheduler.finish_round(next, context)));
+        context.spawn(
+            work.map(|next: Next, scheduler: &mut Self, context| scheduler.finish_round(next, context)),
+        );
     }
 
     fn finish_round(&mut self, next: Next, context: &mut Context<Self>) {
@@ -173,12 +175,18 @@ async fn round(raft: &RaftNodeHandle, registry: &WorkerRegistryHandle, term: Ter
     if placements.is_empty() {
         return Next::At(next);
     }
-    let granted = join_all(placements.into_iter().map(|placement| grant(raft, registry, term, placement))).await;
+    let granted =
+        join_all(placements.into_iter().map(|placement| grant(raft, registry, term, placement))).await;
     // When none was granted the state that was read is behind, or this node does not lead: a pause, not a busy loop.
     if granted.iter().any(|granted| *granted) { Next::AtOnce } else { Next::Retry }
 }
 
-async fn grant(raft: &RaftNodeHandle, registry: &WorkerRegistryHandle, term: Term, placement: Placement) -> bool {
+async fn grant(
+    raft: &RaftNodeHandle,
+    registry: &WorkerRegistryHandle,
+    term: Term,
+    placement: Placement,
+) -> bool {
     let command = Command::GrantLease {
         term,
         task: placement.task,

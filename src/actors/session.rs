@@ -166,7 +166,8 @@ impl Session {
         self.is_registering = true;
         self.state.send_replace(None);
         let (profile, number) = (self.profile.clone(), self.number);
-        let (registry, pool, mut own_address) = (self.registry.clone(), self.pool.clone(), self.own_address.clone());
+        let (registry, pool, mut own_address) =
+            (self.registry.clone(), self.pool.clone(), self.own_address.clone());
         let work = async move {
             // The address is published right after the actor's start.
             let address = own_address.wait_for(Option::is_some).await.ok()?.clone()?;
@@ -348,7 +349,8 @@ impl Handler<super::ask::Ask<GiveBackAll>> for Session {
     type Result = ();
 
     fn handle(&mut self, ask: super::ask::Ask<GiveBackAll>, _: &mut Self::Context) {
-        let (registry, worker, held) = (self.registry.clone(), self.profile.worker.clone(), self.held.clone());
+        let (registry, worker, held) =
+            (self.registry.clone(), self.profile.worker.clone(), self.held.clone());
         actix_rt::spawn(async move {
             let give_back = held.leases().into_iter().map(|(task, attempt)| {
                 registry.report(Report { worker: worker.clone(), task, attempt, news: News::GivenBack })

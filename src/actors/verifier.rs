@@ -44,7 +44,7 @@ pub struct Verdict {
 pub enum VerifyRefused {
     /// It has not the form of a proof.
     #[error("{0}")]
-    Format(#[from] crate::proof::ProofFormatError),
+    Format(#[from] crate::proof::groth16::ProofFormatError),
     /// A point or an input is not what it must be.
     #[error("{0}")]
     Encoding(#[from] VerifyError),

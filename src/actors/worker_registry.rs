@@ -10,8 +10,8 @@ use super::guardian::{GuardianHandle, Supervised};
 use super::raft_node::{RaftNodeHandle, leading_term};
 use super::verifier::{CheckError, CheckProof, VerifierHandle};
 use crate::ledger::{
-    Attempt, Circuit, CircuitId, Command, Digest, Event, FailureCause, FailureKind, FleetMember, Incarnation, Ledger,
-    Placement, ProvenResult, Rejection, TaskId, Term, WorkerId, WorkerState,
+    Attempt, Circuit, CircuitId, Command, Digest, Event, FailureCause, FailureKind, FleetMember, Incarnation,
+    Ledger, Placement, ProvenResult, Rejection, TaskId, Term, WorkerId, WorkerState,
 };
 use crate::proof::CircuitInput;
 use crate::raft::ProposeError;
@@ -318,12 +318,17 @@ impl WorkerRegistry {
             let workers = raft.local(question).await.unwrap_or_default();
             for (worker, incarnation) in workers.iter().filter(|(worker, _)| silent.contains(worker)) {
                 tracing::warn!(%worker, "worker kept silent past its lease");
-                let lose = Command::LoseWorker { term, worker: worker.clone(), incarnation: *incarnation, at };
+                let lose =
+                    Command::LoseWorker { term, worker: worker.clone(), incarnation: *incarnation, at };
                 log_refusal("lose a worker", raft.propose(lose).await);
             }
-            workers.into_iter().map(|(id, _)| id).filter(|id| !known.contains(id) && !silent.contains(id)).collect()
+            workers
+                .into_iter()
+                .map(|(id, _)| id)
+                .filter(|id| !known.contains(id) && !silent.contains(id))
+                .collect()
         };
-        let update = |unheard: BTreeSet<WorkerId>, registry: &mut Self, _: &mut Context<Self>| {
+        let update = move |unheard: BTreeSet<WorkerId>, registry: &mut Self, _: &mut Context<Self>| {
             registry.awaited.retain(|worker, _| unheard.contains(worker));
             for worker in unheard {
                 registry.awaited.entry(worker).or_insert(now);
@@ -334,7 +339,12 @@ impl WorkerRegistry {
 
     /// Notes which leases of the ledger a worker does not speak of, and ends those that it has not spoken of for a lease's
     /// time: their order was lost.
-    fn expire_unspoken(&mut self, worker: &WorkerId, leases: BTreeSet<(TaskId, Attempt)>, holds: &BTreeSet<(TaskId, Attempt)>) {
+    fn expire_unspoken(
+        &mut self,
+        worker: &WorkerId,
+        leases: BTreeSet<(TaskId, Attempt)>,
+        holds: &BTreeSet<(TaskId, Attempt)>,
+    ) {
         let Some(term) = self.term else { return };
         let Some(live) = self.live.get_mut(worker) else { return };
         let now = Instant::now();
@@ -447,7 +457,8 @@ impl Handler<Ask<Register>> for WorkerRegistry {
             reply.send(registered.map(|incarnation| {
                 let Register { worker, link, held_keys, .. } = message;
                 registry.awaited.remove(&worker);
-                let live = Live { incarnation, link, held_keys, seen: Instant::now(), unspoken: BTreeMap::new() };
+                let live =
+                    Live { incarnation, link, held_keys, seen: Instant::now(), unspoken: BTreeMap::new() };
                 registry.live.insert(worker, live);
                 Registered { incarnation, lease }
             }));
@@ -458,8 +469,7 @@ impl Handler<Ask<Register>> for WorkerRegistry {
 
 async fn register(raft: &RaftNodeHandle, request: &Register) -> Result<Incarnation, WorkerError> {
     let name = request.worker.clone();
-    let question =
-        move |ledger: &Ledger| ledger.worker(&name).map(|w| (w.incarnation, w.session, w.state));
+    let question = move |ledger: &Ledger| ledger.worker(&name).map(|w| (w.incarnation, w.session, w.state));
     let known = raft.local(question).await.map_err(|error| WorkerError::TryAgain(error.to_string()))?;
     let incarnation = match known {
         Some((incarnation, session, state)) if session == request.session && state != WorkerState::Lost => {
@@ -521,11 +531,12 @@ impl Handler<Ask<Heartbeat>> for WorkerRegistry {
             };
             raft.local(question).await.ok()
         };
-        let update = move |leases: Option<BTreeSet<(TaskId, Attempt)>>, registry: &mut Self, _: &mut Context<Self>| {
-            if let Some(leases) = leases {
-                registry.expire_unspoken(&worker, leases, &holds);
-            }
-        };
+        let update =
+            move |leases: Option<BTreeSet<(TaskId, Attempt)>>, registry: &mut Self, _: &mut Context<Self>| {
+                if let Some(leases) = leases {
+                    registry.expire_unspoken(&worker, leases, &holds);
+                }
+            };
         context.spawn(actix::fut::ActorFutureExt::map(actix::fut::wrap_future(look), update));
     }
 }
@@ -583,7 +594,11 @@ enum DispatchError {
     NotNow(String),
 }
 
-async fn assignment(parts: &Parts, task: TaskId, attempt: Attempt) -> Result<Option<Assignment>, DispatchError> {
+async fn assignment(
+    parts: &Parts,
+    task: TaskId,
+    attempt: Attempt,
+) -> Result<Option<Assignment>, DispatchError> {
     let question = move |ledger: &Ledger| {
         let record = ledger.task(task).filter(|t| t.lease().is_some_and(|lease| lease.attempt == attempt))?;
         let circuit = ledger.circuit(&record.circuit)?;
@@ -592,7 +607,9 @@ async fn assignment(parts: &Parts, task: TaskId, attempt: Attempt) -> Result<Opt
     let found = parts.raft.local(question).await.map_err(|error| DispatchError::NotNow(error.to_string()))?;
     let Some((circuit, proving_key)) = found else { return Ok(None) };
     let sealed = parts.raft.body(crate::ledger::BodyKey::Input(task)).await;
-    let Some(sealed) = sealed.map_err(|error| DispatchError::NotNow(error.to_string()))? else { return Ok(None) };
+    let Some(sealed) = sealed.map_err(|error| DispatchError::NotNow(error.to_string()))? else {
+        return Ok(None);
+    };
     let input = super::tasks::open_input(&parts.data_key, task, &sealed)
         .map_err(|error| DispatchError::Unreadable(error.to_string()))?;
     Ok(Some(Assignment { task, attempt, circuit, proving_key, input }))
@@ -675,7 +692,9 @@ async fn judge(
             tracing::error!(%task, %worker, %refused, "a worker sent something that is no proof");
             Ok(invalid(&refused.to_string()))
         }
-        Err(error @ (CheckError::Job(_) | CheckError::Ask(_))) => Err(WorkerError::TryAgain(error.to_string())),
+        Err(error @ (CheckError::Job(_) | CheckError::Ask(_))) => {
+            Err(WorkerError::TryAgain(error.to_string()))
+        }
     }
 }
 

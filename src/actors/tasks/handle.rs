@@ -2,8 +2,8 @@
 
 use super::Tasks;
 use super::messages::{
-    Accepted, AwaitTask, Cancel, Cancelled, CapacityView, CircuitView, GetCircuits, GetHealth, GetTask, HealthView,
-    ListTasks, RaftView, Submit, TaskError, TaskList, TaskView, VerifyProof, WorkersView,
+    Accepted, AwaitTask, Cancel, Cancelled, CapacityView, CircuitView, GetCircuits, GetHealth, GetTask,
+    HealthView, ListTasks, RaftView, Submit, TaskError, TaskList, TaskView, VerifyProof, WorkersView,
 };
 use crate::actors::ask::{Address, Ask, AskError};
 use crate::ledger::{Counters, Ledger, TaskStatus, WorkerState};

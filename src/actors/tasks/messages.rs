@@ -2,8 +2,8 @@
 
 use crate::actors::verifier::VerifyRefused;
 use crate::ledger::{
-    CacheUse, Circuit, CircuitId, Counters, IdempotencyKey, KeyAnswer, LogIndex, Priority, Task, TaskFilter, TaskId,
-    TaskStatus, TenantId, WaitingFor,
+    CacheUse, Circuit, CircuitId, Counters, IdempotencyKey, KeyAnswer, LogIndex, Priority, Task, TaskFilter,
+    TaskId, TaskStatus, TenantId, WaitingFor,
 };
 use crate::proof::Bytes32;
 use actix::Message;

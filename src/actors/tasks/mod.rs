@@ -20,16 +20,16 @@ use super::raft_node::{BodyError, QueryError, RaftNodeHandle};
 use super::scheduler::SchedulerHandle;
 use super::verifier::{CheckError, CheckProof, VerifierHandle};
 use crate::ledger::{
-    BodyKey, Circuit, CircuitId, Command, Event, KeyAnswer, Ledger, LimitedResource, NewTask, Rejection, Reply,
-    TaskFilter, TaskId, TaskState, TenantId,
+    BodyKey, Circuit, CircuitId, Command, Event, KeyAnswer, Ledger, LimitedResource, NewTask, Rejection,
+    Reply, TaskFilter, TaskId, TaskState, TenantId,
 };
 use crate::proof::catalog;
 use crate::raft::{ProposeError, ReadError};
 use crate::sealing::DataKey;
 use actix::{Actor, Context, Handler};
 use messages::{
-    Accepted, AwaitTask, Cancel, Cancelled, CircuitView, Consistency, GetCircuits, GetHealth, GetTask, HealthView,
-    ListTasks, Submit, TaskError, TaskList, TaskView, VerifyProof,
+    Accepted, AwaitTask, Cancel, Cancelled, CircuitView, Consistency, GetCircuits, GetHealth, GetTask,
+    HealthView, ListTasks, Submit, TaskError, TaskList, TaskView, VerifyProof,
 };
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -84,7 +84,16 @@ impl Tasks {
         let TasksParts { coordinator_id, node_id, raft, verifier, scheduler, reducer, data_key } = parts;
         let waiters = Waiters::default();
         let (coordinator_id, node_id) = (coordinator_id.into(), node_id.into());
-        let desk = Desk { coordinator_id, node_id, raft: raft.clone(), verifier, scheduler, reducer, data_key, waiters };
+        let desk = Desk {
+            coordinator_id,
+            node_id,
+            raft: raft.clone(),
+            verifier,
+            scheduler,
+            reducer,
+            data_key,
+            waiters,
+        };
         let in_hand = Arc::new(Semaphore::new(IN_HAND_MAX));
         let submissions = Arc::new(Semaphore::new(SUBMISSIONS_IN_HAND_MAX));
         let factory = move || Self {
@@ -155,7 +164,9 @@ impl Handler<Committed> for Tasks {
             self.desk.waiters.wake_all();
         }
         for event in message.events.iter() {
-            if let Event::TaskCompleted(task) | Event::TaskCancelled(task) | Event::TaskFailed { task, .. } = event {
+            if let Event::TaskCompleted(task) | Event::TaskCancelled(task) | Event::TaskFailed { task, .. } =
+                event
+            {
                 self.desk.waiters.wake(*task);
             }
         }
@@ -209,7 +220,12 @@ impl Desk {
         self.view(request.tenant, request.task, request.consistency).await
     }
 
-    async fn view(&self, tenant: TenantId, id: TaskId, consistency: Consistency) -> Result<TaskView, TaskError> {
+    async fn view(
+        &self,
+        tenant: TenantId,
+        id: TaskId,
+        consistency: Consistency,
+    ) -> Result<TaskView, TaskError> {
         let now = self.raft.now();
         let question = move |ledger: &Ledger| {
             let task = ledger.task_of(tenant, id)?;
@@ -278,7 +294,9 @@ impl Desk {
         match self.verifier.check(check).await {
             Ok(verdict) => Ok(verdict.is_valid),
             Err(CheckError::Refused(refused)) => Err(TaskError::BadProof(refused)),
-            Err(error @ (CheckError::Job(_) | CheckError::Ask(_))) => Err(TaskError::Overloaded(error.to_string())),
+            Err(error @ (CheckError::Job(_) | CheckError::Ask(_))) => {
+                Err(TaskError::Overloaded(error.to_string()))
+            }
         }
     }
 
@@ -316,16 +334,20 @@ impl Desk {
 
 type ListedTasks = (Vec<crate::ledger::Task>, Option<u64>);
 
-fn list(ledger: &Ledger, tenant: TenantId, filter: &TaskFilter, before: Option<u64>, limit: u16) -> ListedTasks {
+fn list(
+    ledger: &Ledger,
+    tenant: TenantId,
+    filter: &TaskFilter,
+    before: Option<u64>,
+    limit: u16,
+) -> ListedTasks {
     let page = ledger.list(tenant, filter, before, usize::from(limit));
     (page.tasks, page.next_before)
 }
 
 /// A registered circuit by its name, or by the digest of its verifying key.
 fn find_circuit<'a>(ledger: &'a Ledger, name: &str) -> Option<&'a Circuit> {
-    ledger
-        .circuits()
-        .find(|circuit| circuit.id.as_str() == name || circuit.verifying_key.to_string() == name)
+    ledger.circuits().find(|circuit| circuit.id.as_str() == name || circuit.verifying_key.to_string() == name)
 }
 
 fn propose_error(error: ProposeError, task: Option<TaskId>) -> TaskError {
@@ -339,7 +361,9 @@ fn propose_error(error: ProposeError, task: Option<TaskId>) -> TaskError {
             reason: format!("takes {bytes} bytes in the log, at most {bytes_max} fit"),
         },
         ProposeError::Stopped => TaskError::Unavailable("the node is stopping".into()),
-        ProposeError::OutcomeUnknown { reason } => TaskError::OutcomeUnknown { task, reason: reason.to_string() },
+        ProposeError::OutcomeUnknown { reason } => {
+            TaskError::OutcomeUnknown { task, reason: reason.to_string() }
+        }
     }
 }
 
@@ -349,7 +373,8 @@ fn rejection_error(rejection: Rejection) -> TaskError {
         Rejection::TaskFinished { task, status } => TaskError::Finished { task, status },
         Rejection::IdempotencyConflict => TaskError::IdempotencyConflict,
         Rejection::LimitReached {
-            what: LimitedResource::OpenTasks | LimitedResource::OpenInputBytes, ..
+            what: LimitedResource::OpenTasks | LimitedResource::OpenInputBytes,
+            ..
         } => TaskError::LimitReached(rejection.to_string()),
         other => TaskError::Internal(other.to_string()),
     }

@@ -29,7 +29,8 @@ pub(super) fn reduce(
         .ok_or_else(|| invalid("path", "is longer than the deepest circuit of this version"))?;
     let public_inputs = input.public_inputs().map_err(|error| input_error(&error))?;
     let circuit = CircuitId::new(spec.name).map_err(|error| TaskError::Internal(error.to_string()))?;
-    let encoded = Zeroizing::new(crate::codec::encode(&input).map_err(|e| TaskError::Internal(e.to_string()))?);
+    let encoded =
+        Zeroizing::new(crate::codec::encode(&input).map_err(|e| TaskError::Internal(e.to_string()))?);
     let sealed_input = data_key.seal(id, &encoded).map_err(|error| TaskError::Internal(error.to_string()))?;
     Ok(Reduced {
         fingerprint: fingerprint(data_key, tenant, &circuit, &encoded, options),
@@ -89,7 +90,8 @@ fn fingerprint(
 ) -> Digest {
     let mut request = Zeroizing::new(Vec::with_capacity(encoded_input.len() + 512));
     let deadline_ms = options.deadline.map(super::super::clock::millis);
-    let manner = format!("{:?} {deadline_ms:?} {:?} {:?}", options.priority, options.max_attempts, options.summary);
+    let manner =
+        format!("{:?} {deadline_ms:?} {:?} {:?}", options.priority, options.max_attempts, options.summary);
     for part in [circuit.as_str().as_bytes(), encoded_input, manner.as_bytes()] {
         request.extend_from_slice(&(part.len() as u64).to_le_bytes());
         request.extend_from_slice(part);
@@ -98,7 +100,11 @@ fn fingerprint(
 }
 
 /// Opens what [`reduce`] sealed.
-pub(in crate::actors) fn open(data_key: &DataKey, id: TaskId, sealed: &[u8]) -> Result<CircuitInput, OpenInputError> {
+pub(in crate::actors) fn open(
+    data_key: &DataKey,
+    id: TaskId,
+    sealed: &[u8],
+) -> Result<CircuitInput, OpenInputError> {
     let encoded = data_key.open(id, sealed)?;
     Ok(crate::codec::decode(&encoded)?)
 }

@@ -36,6 +36,15 @@ pub enum KeyOrigin {
     Dev,
 }
 
+impl KeyOrigin {
+    /// The label that is shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            KeyOrigin::Dev => "dev",
+        }
+    }
+}
+
 /// A verifying key: its bytes, their digest, and the form that verifies.
 pub struct VerifyingKey {
     bytes: Vec<u8>,
