@@ -1,2 +1,33 @@
-//! The zkpnet binary.
-fn main() {}
+//! The zkpnet binary: one subcommand per role, and the client's commands. What they do lives in the library.
+
+use clap::Parser;
+use std::process::ExitCode;
+use zkpnet::cli::{self, Cli, Command, DemoArgs, DevArgs};
+use zkpnet::node;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Dev(args) => dev(&args),
+        Command::Demo(args) => demo(&args),
+        Command::Client(command) => cli::run(command),
+    }
+}
+
+fn dev(args: &DevArgs) -> ExitCode {
+    match args.load() {
+        Ok(loaded) => ended(node::run_dev(loaded)),
+        Err(errors) => cli::refuse(&errors),
+    }
+}
+
+fn demo(args: &DemoArgs) -> ExitCode {
+    match args.load() {
+        // The folder lives until the node has ended.
+        Ok(cli::DemoLoaded { loaded, folder: _folder }) => ended(node::run_demo(loaded)),
+        Err(error) => cli::refuse(&error),
+    }
+}
+
+fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| cli::fail(&error))
+}
