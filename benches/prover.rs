@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use rand_core::OsRng;
-use zkpnet::proof::{Bytes32, CircuitInput, MerkleTree, MerkleWitness, ProvingKey, catalog, verify_independently};
+use zkpnet::proof::{
+    Bytes32, CircuitInput, MerkleTree, MerkleWitness, ProvingKey, catalog, verify_independently,
+};
 
 /// Depths that are measured when the environment names no others.
 const DEPTHS: &str = "4,12,20,32";

@@ -250,6 +250,11 @@ impl KeyStore {
         }
         let key = ProvingKey::parse(circuit, manifest.origin, &bytes, PointChecks::AlreadyDone)
             .map_err(|error| self.not_a_key(digest, circuit, error.to_string()))?;
+        // blst's decoder takes several spellings of a point; a key that is written otherwise than it was read would
+        // have another name the next time.
+        if key.digest != *digest {
+            return Err(self.not_a_key(digest, circuit, "it is not canonically encoded".to_owned()));
+        }
         if key.verifying_key.digest() != manifest.verifying_key {
             return Err(self.not_a_key(digest, circuit, "its manifest has another verifying key".to_owned()));
         }
