@@ -2,7 +2,7 @@
 
 use super::dev::{start_logging, start_node, within_system};
 use crate::config::Loaded;
-use crate::proof::{Bytes32, ProofBytes, verify_independently};
+use crate::proof::{Bytes32, ProofBytes, VerifyingKey, verify_independently};
 use anyhow::{Context as _, anyhow, ensure};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -41,7 +41,7 @@ fn tell(server: &str) -> anyhow::Result<()> {
     let client = Client::new(server);
     println!("2. Waiting until the circuit merkle-poseidon-4 has its keys (made once per data folder, label dev) ...");
     let verifying_key = client.verifying_key("merkle-poseidon-4")?;
-    println!("   They are there: a verifying key of {} bytes.\n", verifying_key.len());
+    println!("   They are there: a verifying key of {} bytes.\n", verifying_key.as_bytes().len());
 
     println!("3. Submitting a task: prove that I know leaf 0 of a Merkle tree with these two leaves, telling only the root.");
     LEAVES.iter().for_each(|leaf| println!("   {leaf}"));
@@ -100,11 +100,11 @@ impl Client {
     }
 
     /// The bytes of a circuit's verifying key, once there is one.
-    fn verifying_key(&self, circuit: &str) -> anyhow::Result<Vec<u8>> {
+    fn verifying_key(&self, circuit: &str) -> anyhow::Result<VerifyingKey> {
         let deadline = Instant::now() + REQUEST_LIMIT;
         loop {
             match self.get(&format!("/api/v1/circuits/{circuit}/verifying-key")) {
-                Ok(answer) => return Ok(hex::decode(text(&answer, "verifying_key")?)?),
+                Ok(answer) => return Ok(VerifyingKey::from_bytes(&hex::decode(text(&answer, "verifying_key")?)?)?),
                 Err(error) if Instant::now() > deadline => return Err(error),
                 Err(_) => std::thread::sleep(Duration::from_millis(50)),
             }
