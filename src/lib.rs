@@ -1,14 +1,18 @@
 //! zkpnet: a self-hosted, fault-tolerant service that makes zero-knowledge proofs.
 //!
-//! Modules in reading order. Imports run one way: `ledger`, `proof` ← `raft` ← `actors` ← `http`, `cli` ← `node` ← `main`.
-
-pub mod actors;
-
-pub mod codec;
-pub mod config;
-pub mod sealing;
+//! Clients post proof tasks over HTTP; a Raft log makes them durable and a ledger decides what becomes of them; workers
+//! prove them with Groth16 on BLS12-381; every proof is verified before anyone hears of it.
+//!
+//! Modules in reading order. Imports run one way (`tests/tidy.rs` holds it):
+//! `ledger`, `proof`, `codec` ← `sealing`, `raft` ← `actors` ← `http` ← `cli` ← `node` ← `main`; `config` stands beside.
 
 pub mod ledger;
-
 pub mod proof;
+pub mod codec;
+pub mod sealing;
+pub mod config;
 pub mod raft;
+pub mod actors;
+pub mod http;
+pub mod cli;
+pub mod node;

@@ -74,6 +74,12 @@ pub enum VerifyingKeyError {
         "a point of the verifying key is not on the curve, not in the subgroup, or not canonically encoded"
     )]
     Point,
+    /// The text that should hold the key is not hex.
+    #[error("the verifying key is not hex")]
+    NotHex,
+    /// The key is not the one that its digest names.
+    #[error("the verifying key does not match its digest")]
+    OtherDigest,
     /// A point is the identity, with which proofs could be forged.
     #[error("point {point} of the verifying key is the identity")]
     Identity {

@@ -107,6 +107,17 @@ fn a_proof_with_any_one_bit_flipped_is_false_or_an_error() {
     assert_eq!(refused, 8 * PROOF_BYTES - 3);
 }
 
+/// The documentation says so, and nobody should take proof bytes for an identity.
+#[test]
+fn negating_a_and_b_gives_other_bytes_that_verify() {
+    let (proof, inputs) = honest();
+    let mut bytes = *proof.as_bytes();
+    // The third bit of a compressed point is the sign of y.
+    bytes[0] ^= 0x20;
+    bytes[G1_BYTES] ^= 0x20;
+    assert_eq!(verify(&ProofBytes::new(bytes), &inputs), Ok(true));
+}
+
 /// The first compressed point of G1, counting x up, for which `choose` says yes.
 fn g1_where(choose: impl Fn(Option<G1Affine>) -> bool) -> [u8; G1_BYTES] {
     for x in 0u16.. {

@@ -20,6 +20,8 @@ pub use circuits::catalog::{self, CircuitKind, CircuitSpec};
 pub use circuits::{CircuitInput, InputError, MerkleWitness};
 pub use digest::{Digest32, DigestError};
 pub use field::{Bytes32, HexError, NotCanonical};
-pub use groth16::{ProofBytes, ProveError, VerifyError, verify_independently};
+pub use groth16::{
+    ProofBytes, ProofFormatError, ProveError, VerifyError, VerifyingKeyError, verify_independently,
+};
 pub use keys::{KeyError, KeyManifest, KeyOrigin, KeyStore, ProvingKey, VerifyingKey};
 pub use merkle::{MerkleError, MerkleTree};

@@ -68,8 +68,7 @@ impl MerkleWitness {
     pub fn open(leaves: &[Bytes32], index: u64) -> Result<MerkleWitness, MerkleError> {
         let tree = MerkleTree::new(leaves)?;
         let path = tree.path(index)?;
-        // `path` refused every index that is not below the number of leaves.
-        let leaf = leaves.iter().zip(0u64..).find(|(_, place)| *place == index).map(|(leaf, _)| *leaf);
+        let leaf = usize::try_from(index).ok().and_then(|place| leaves.get(place)).copied();
         let leaf = leaf.ok_or(MerkleError::IndexOutOfRange { index, leaves: leaves.len() })?;
         Ok(MerkleWitness { leaf, index, path })
     }

@@ -20,6 +20,7 @@ use thiserror::Error;
 use super::{KeyOrigin, PointChecks, ProvingKey, VerifyingKey};
 use crate::proof::circuits::catalog::{self, CircuitSpec};
 use crate::proof::digest::Digest32;
+use crate::proof::groth16::VerifyingKeyError;
 
 /// Version of the manifest's form and of the key file's.
 const FORMAT: u32 = 1;
@@ -139,14 +140,10 @@ impl KeyManifest {
     ///
     /// # Errors
     /// Says what is wrong with it.
-    pub fn read_verifying_key(&self) -> Result<VerifyingKey, String> {
-        let bytes = hex::decode(&self.verifying_key_hex).map_err(|error| error.to_string())?;
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|error| error.to_string())?;
-        if key.digest() == self.verifying_key {
-            Ok(key)
-        } else {
-            Err("verifying key and digest differ".into())
-        }
+    pub fn read_verifying_key(&self) -> Result<VerifyingKey, VerifyingKeyError> {
+        let bytes = hex::decode(&self.verifying_key_hex).map_err(|_| VerifyingKeyError::NotHex)?;
+        let key = VerifyingKey::from_bytes(&bytes)?;
+        if key.digest() == self.verifying_key { Ok(key) } else { Err(VerifyingKeyError::OtherDigest) }
     }
 
     /// Whether the key is for this circuit as this version builds it.
@@ -220,7 +217,7 @@ impl KeyStore {
         if manifest.proving_key != *digest {
             return Err(unusable("it names another key than its file does".to_owned()));
         }
-        manifest.read_verifying_key().map_err(unusable)?;
+        manifest.read_verifying_key().map_err(|error| unusable(error.to_string()))?;
         Ok(manifest)
     }
 
@@ -250,6 +247,11 @@ impl KeyStore {
         }
         let key = ProvingKey::parse(circuit, manifest.origin, &bytes, PointChecks::AlreadyDone)
             .map_err(|error| self.not_a_key(digest, circuit, error.to_string()))?;
+        // blst's decoder takes several spellings of a point; a key that is written otherwise than it was read would
+        // have another name the next time.
+        if key.digest != *digest {
+            return Err(self.not_a_key(digest, circuit, "it is not canonically encoded".to_owned()));
+        }
         if key.verifying_key.digest() != manifest.verifying_key {
             return Err(self.not_a_key(digest, circuit, "its manifest has another verifying key".to_owned()));
         }

@@ -209,12 +209,38 @@ fn outside_subgroup() -> [u8; 96] {
 
 #[test]
 fn trailing_bytes_are_refused_even_under_an_honest_digest() {
-    let (_folder, store) = store();
-    let mut bytes = Vec::new();
-    shared_key().write(&mut bytes).unwrap();
+    let (folder, store, manifest) = filled();
+    let mut bytes = fs::read(file(&folder, &manifest.proving_key, "params")).unwrap();
     bytes.push(0);
-    let manifest = KeyManifest { proving_key: Digest32::of(&bytes), ..shared_key().manifest() };
-    assert!(matches!(store.import(&manifest, &bytes), Err(KeyError::NotAKey { .. })));
+    let digest = place_by_hand(&folder, &manifest, &bytes);
+    let message = store.load(&digest).unwrap_err().to_string();
+    assert!(message.contains("1 bytes are left over"), "{message}");
+    let claimed = store.manifest(&digest).unwrap();
+    assert!(matches!(store.import(&claimed, &bytes), Err(KeyError::NotAKey { .. })));
+}
+
+#[test]
+fn a_second_spelling_of_a_key_is_refused_even_under_an_honest_digest() {
+    // A compressed point in an uncompressed one's place, which blst's decoder takes.
+    let (folder, store, manifest) = filled();
+    let mut bytes = fs::read(file(&folder, &manifest.proving_key, "params")).unwrap();
+    let query_starts = shared_key().verifying_key().as_bytes().len() + 4;
+    let point = &mut bytes[query_starts..query_starts + 96];
+    let decoded = blstrs::G1Affine::from_uncompressed((&*point).try_into().unwrap()).unwrap();
+    point[..48].copy_from_slice(&decoded.to_compressed());
+    let digest = place_by_hand(&folder, &manifest, &bytes);
+    let message = store.load(&digest).unwrap_err().to_string();
+    assert!(message.contains("not canonically encoded"), "{message}");
+}
+
+/// Writes a key file and a manifest that agree with each other; returns their name.
+fn place_by_hand(folder: &TempDir, manifest: &KeyManifest, bytes: &[u8]) -> Digest32 {
+    let digest = Digest32::of(bytes);
+    let proving_key_bytes = bytes.len() as u64;
+    let manifest = KeyManifest { proving_key: digest, proving_key_bytes, ..manifest.clone() };
+    fs::write(file(folder, &digest, "params"), bytes).unwrap();
+    fs::write(file(folder, &digest, "json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
+    digest
 }
 
 #[test]

@@ -6,11 +6,11 @@
 //!
 //! In the partial rounds elements 1 and 2 pass no S-box, so their combinations grow by a term a round, up to 61
 //! terms. Cutting them with fresh variables would cost constraints; instead their coefficients, which depend on the
-//! constants alone, are computed once ([`PartialRounds`]) and the circuit only copies them.
+//! constants alone, are computed once (`PartialRounds`) and the circuit only copies them.
 
 use bellman::{ConstraintSystem, LinearCombination, SynthesisError, Variable};
 
-use super::{Constants, FULL_ROUNDS, PARTIAL_ROUNDS, ProofField, ROUNDS, WIDTH, is_full, quintic};
+use super::{Constants, FULL_ROUNDS, PARTIAL_ROUNDS, ProofField, ROUNDS, WIDTH, quintic};
 
 /// Constraints of one permutation with a constant tag.
 pub const CONSTRAINTS: usize = 3 * (WIDTH * FULL_ROUNDS + PARTIAL_ROUNDS - 1);
@@ -184,7 +184,6 @@ fn full_rounds<F: ProofField, CS: ConstraintSystem<F>>(
 ) -> Result<[Num<F>; WIDTH], SynthesisError> {
     let one = Num::constant(F::ONE);
     for round in first..first + FULL_ROUNDS / 2 {
-        debug_assert!(is_full(round));
         if round > first {
             let [a, b, c] = constants.round_constants[round];
             let rows = &constants.matrix;

@@ -10,6 +10,7 @@
 
 pub mod gadget;
 mod grain;
+mod sparse;
 
 use std::sync::OnceLock;
 
@@ -52,25 +53,24 @@ impl ProofField for bls12_381::Scalar {
 pub struct Constants<F> {
     round_constants: [[F; WIDTH]; ROUNDS],
     matrix: [[F; WIDTH]; WIDTH],
+    /// The partial rounds as [`permute`] does them.
+    sparse: sparse::SparseRounds<F>,
+    /// The partial rounds as the circuit does them.
     partial: gadget::PartialRounds<F>,
 }
 
 impl<F: ProofField> Constants<F> {
     fn generate() -> Constants<F> {
         let (round_constants, matrix) = grain::generate();
+        let sparse = sparse::SparseRounds::derive(&round_constants, &matrix);
         let partial = gadget::PartialRounds::derive(&round_constants, &matrix);
-        Constants { round_constants, matrix, partial }
+        Constants { round_constants, matrix, sparse, partial }
     }
 }
 
 /// x^5, the S-box.
 fn quintic<F: ProofField>(x: F) -> F {
     x.square().square() * x
-}
-
-/// Whether every element of the state passes the S-box in this round.
-fn is_full(round: usize) -> bool {
-    !(FULL_ROUNDS / 2..FULL_ROUNDS / 2 + PARTIAL_ROUNDS).contains(&round)
 }
 
 /// The matrix times the state.
@@ -81,16 +81,19 @@ fn mix<F: ProofField>(matrix: &[[F; WIDTH]; WIDTH], state: &[F; WIDTH]) -> [F; W
 /// The permutation, in place.
 pub fn permute<F: ProofField>(state: &mut [F; WIDTH]) {
     let constants = F::poseidon();
-    for (round, added) in constants.round_constants.iter().enumerate() {
+    let (first, rest) = constants.round_constants.split_at(FULL_ROUNDS / 2);
+    full_rounds(first, &constants.matrix, state);
+    constants.sparse.permute(state);
+    full_rounds(&rest[PARTIAL_ROUNDS..], &constants.matrix, state);
+}
+
+/// A full round for each set of constants.
+fn full_rounds<F: ProofField>(rounds: &[[F; WIDTH]], matrix: &[[F; WIDTH]; WIDTH], state: &mut [F; WIDTH]) {
+    for added in rounds {
         for (element, constant) in state.iter_mut().zip(added) {
-            *element += constant;
+            *element = quintic(*element + constant);
         }
-        state[0] = quintic(state[0]);
-        if is_full(round) {
-            state[1] = quintic(state[1]);
-            state[2] = quintic(state[2]);
-        }
-        *state = mix(&constants.matrix, state);
+        *state = mix(matrix, state);
     }
 }
 
