@@ -1,9 +1,33 @@
-//! The zkpnet binary.
+//! The zkpnet binary: one subcommand per role, and the client's commands. What they do lives in the library.
+
+use clap::Parser;
 use std::process::ExitCode;
-use zkpnet::config::{LoadRequest, Role, load};
-fn main() -> anyhow::Result<ExitCode> {
-    let demo = std::env::args().nth(1).as_deref() == Some("demo");
-    let role = if demo { Role::Demo } else { Role::Dev };
-    let loaded = load(&LoadRequest::from_process_env(role, None, vec![]))?;
-    if demo { zkpnet::node::run_demo(loaded) } else { zkpnet::node::run_dev(loaded) }
+use zkpnet::cli::{self, Cli, Command, DemoArgs, DevArgs};
+use zkpnet::node;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Dev(args) => dev(&args),
+        Command::Demo(args) => demo(&args),
+        Command::Client(command) => cli::run(command),
+    }
+}
+
+fn dev(args: &DevArgs) -> ExitCode {
+    match args.load() {
+        Ok(loaded) => ended(node::run_dev(loaded)),
+        Err(errors) => cli::refuse(&errors),
+    }
+}
+
+fn demo(args: &DemoArgs) -> ExitCode {
+    match args.load() {
+        // The folder lives until the node has ended.
+        Ok(cli::DemoLoaded { loaded, folder: _folder }) => ended(node::run_demo(loaded)),
+        Err(error) => cli::refuse(&error),
+    }
+}
+
+fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| cli::fail(&error))
 }

@@ -33,3 +33,4 @@ pub use openapi::openapi_json;
 pub use problem::{ProblemBody, ProblemCode};
 pub use server::{HttpError, HttpOptions, RunningServer, start};
 pub use state::{AppState, Phase, Readiness};
+pub(crate) use time_text::parse_duration;

@@ -28,7 +28,7 @@ pub(super) fn parse_rfc3339(text: &str) -> Result<UnixMillis, &'static str> {
 }
 
 /// Reads a duration: a whole number and a unit.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     const EXPECTED: &str = "must be a whole number and a unit, such as 500ms, 30s or 1m";
     let digits_end = text.find(|c: char| !c.is_ascii_digit()).ok_or(EXPECTED)?;
     let (digits, unit) = text.split_at(digits_end);

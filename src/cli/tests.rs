@@ -1,0 +1,83 @@
+//! What the command line takes and refuses.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::client::percent_encode;
+use super::output::{printable, table};
+use super::*;
+use clap::{CommandFactory, Parser};
+
+fn parses(line: &str) -> bool {
+    Cli::try_parse_from(line.split(' ')).is_ok()
+}
+
+#[test]
+fn the_definition_of_the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn a_submission_needs_exactly_one_form_of_tree() {
+    assert!(parses("zkpnet task submit merkle --leaf 0x1 0x2 --leaf-index 0"));
+    assert!(parses("zkpnet task submit merkle --leaf 0x1 --leaf 0x2 --leaf-index 0 --wait 30s"));
+    assert!(parses("zkpnet task submit merkle --leaves-file - --leaf-index 0"));
+    assert!(parses("zkpnet task submit merkle --path-file p.json --deadline 10m"));
+    assert!(!parses("zkpnet task submit merkle --leaf-index 0"));
+    assert!(!parses("zkpnet task submit merkle --leaf 0x1"));
+    assert!(!parses("zkpnet task submit merkle --leaf 0x1 --leaves-file f --leaf-index 0"));
+    assert!(!parses("zkpnet task submit merkle --path-file p.json --leaf-index 0"));
+    assert!(!parses("zkpnet task submit merkle --leaf 0x1 --leaf-index 0 --wait 30"));
+}
+
+#[test]
+fn nodes_and_checks_are_taken() {
+    for line in [
+        "zkpnet dev --http-port 0 --data-dir /tmp/x --log-level debug",
+        "zkpnet demo",
+        "zkpnet config check --role worker --config w.yaml",
+        "zkpnet proof verify --task-file t.json --verifying-key k.json",
+        "zkpnet circuit list --output json",
+        "zkpnet circuit verifying-key merkle-poseidon-4",
+        "zkpnet healthcheck --ready",
+        "zkpnet task list --status pending --limit 5",
+        "zkpnet task cancel 01890a5d-ac96-774b-bcce-b302099a8057",
+    ] {
+        assert!(parses(line), "{line}");
+    }
+    assert!(!parses("zkpnet config check --role king"));
+}
+
+#[test]
+fn a_wrong_server_is_refused_before_anything_is_sent() {
+    for wrong in ["", "127.0.0.1:8080", "ftp://host", "http://", "http://host/path", "http://host?x=1"] {
+        assert!(Client::new(wrong).is_err(), "{wrong:?}");
+    }
+    for right in ["http://127.0.0.1:8080", "http://localhost:8080/", "https://zkp.example.com", "http://[::1]:8080"] {
+        assert!(Client::new(right).is_ok(), "{right:?}");
+    }
+}
+
+#[test]
+fn an_unreachable_service_is_no_answer_and_not_a_no() {
+    // Port 9 of the loopback interface (discard) is not served.
+    let client = Client::new("http://127.0.0.1:9").unwrap();
+    let error = client.get("/api/v1/tasks", std::time::Duration::ZERO).unwrap_err();
+    assert!(!error.is_no(), "{error}");
+    assert!(error.to_string().starts_with("no answer from http://127.0.0.1:9"), "{error}");
+}
+
+#[test]
+fn text_of_the_service_cannot_command_the_terminal() {
+    assert_eq!(printable("a\u{1b}[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
+}
+
+#[test]
+fn a_path_part_cannot_leave_its_place() {
+    assert_eq!(percent_encode("../health?x#é"), "..%2Fhealth%3Fx%23%C3%A9");
+}
+
+#[test]
+fn a_table_is_as_wide_as_its_cells() {
+    let rows = [vec!["long cell".to_owned(), "b".to_owned()], vec!["é".to_owned(), String::new()]];
+    assert_eq!(table(&["A", "B"], &rows), "A          B\nlong cell  b\né");
+}
