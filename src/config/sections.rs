@@ -82,7 +82,7 @@ section! {
     /// Most commands in one log entry.
     batch_commands_max: u32 = Same("256"), Between("1", "65536"), Roles::LEDGER, Now;
     /// Most bytes of commands in one log entry, unless a single command is larger.
-    batch_bytes_max: ByteSize = Same("4MiB"), Between("64KiB", "64MiB"), Roles::LEDGER, Now;
+    batch_bytes_max: ByteSize = Same("4MiB"), Between("64KiB", "16MiB"), Roles::LEDGER, Now;
     /// Speak mutual TLS with the other members.
     tls_enabled: bool = Same("false"), Type, Roles::CLUSTER, CLUSTER;
     /// This member's certificate chain, PEM.
