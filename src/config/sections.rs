@@ -82,7 +82,7 @@ section! {
     /// Most commands in one log entry.
     batch_commands_max: u32 = Same("256"), Between("1", "65536"), Roles::LEDGER, Now;
     /// Most bytes of commands in one log entry, unless a single command is larger.
-    batch_bytes_max: ByteSize = Same("4MiB"), Between("64KiB", "64MiB"), Roles::LEDGER, Now;
+    batch_bytes_max: ByteSize = Same("4MiB"), Between("64KiB", "16MiB"), Roles::LEDGER, Now;
     /// Speak mutual TLS with the other members.
     tls_enabled: bool = Same("false"), Type, Roles::CLUSTER, CLUSTER;
     /// This member's certificate chain, PEM.
@@ -108,7 +108,7 @@ section! {
     /// The life of a task.
     TasksConfig = "tasks"
     /// Attempts before a task fails for good, when its submission does not say.
-    max_attempts: u32 = Same("5"), Between("1", "100"), Roles::LEDGER, Now;
+    max_attempts: u32 = Same("5"), Between("1", "16"), Roles::LEDGER, Now;
     /// Wait before the second attempt; doubled before each further one.
     retry_backoff_base: Duration = Same("500ms"), Between("1ms", "1h"), Roles::LEDGER, Now;
     /// Longest wait between two attempts.
@@ -130,10 +130,10 @@ section! {
 section! {
     /// The pool that makes proofs.
     ProverConfig = "prover"
-    /// Proofs made at once; not set: the number of cores divided by `prover.threads_per_proof`, at least one.
+    /// Proofs made at once; not set: two, or one on a single core. They share the `prover.threads`; the second fills the gaps of the first.
     slots: Option<u32> = Unset, Between("1", "1024"), Roles::PROVING, Now;
-    /// Threads that work on one proof; not set: all cores.
-    threads_per_proof: Option<u32> = Unset, Between("1", "1024"), Roles::PROVING, Now;
+    /// Threads that all proofs together use; not set: one per core.
+    threads: Option<u32> = Unset, Between("1", "1024"), Roles::PROVING, Now;
     /// Circuits whose keys are loaded at start, made first when there are none.
     preload: Vec<CircuitName> = Same("merkle-poseidon-4"), Type, Roles::PROVING, Now;
 }
@@ -186,7 +186,7 @@ section! {
     /// What is written to standard error.
     LogConfig = "log"
     /// The least severe line that is written: error, warn, info, debug or trace.
-    level: LogLevel = Same("info"), Type, Roles::ALL, Now;
+    level: LogLevel = PerRole { demo: "warn", dev: "info", coordinator: "info", worker: "info", gateway: "info" }, Type, Roles::ALL, Now;
     /// console for people, json for log collectors.
     format: LogFormat = Same("console"), Type, Roles::ALL, Now;
 }

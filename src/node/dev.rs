@@ -4,6 +4,7 @@ use super::{Node, NodeError};
 use crate::config::{Loaded, LogFormat};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,7 +74,10 @@ pub(super) fn start_logging(loaded: &Loaded) {
     let log = &loaded.config.log;
     let filter = tracing_subscriber::EnvFilter::try_new(log_filter(log.level.as_str()))
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // Only a second start in one process fails here; the first one's subscriber stays.
     let _ = match log.format {
         LogFormat::Json => builder.json().try_init(),

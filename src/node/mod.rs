@@ -130,6 +130,7 @@ impl Node {
         KeyKeeper::launch(&guardian, raft_node.clone(), store.clone(), pool("key-maker", 1, 1)?, preload.clone())
             .await;
 
+        parts::build_proving_threads(config);
         let slots = parts::slots(config);
         let prover = Arc::new(Groth16Prover::new(store));
         let prover_pool = ProverPool::launch(&guardian, pool("prover", slots, slots * 4)?, prover).await;

@@ -47,6 +47,22 @@ pub(super) fn slots(config: &Config) -> usize {
     config.prover.slots.map_or_else(|| num_cpus::get().min(2), |slots| slots as usize)
 }
 
+/// Makes the pool of threads that bellman computes on: of the configured size, and without rayon's habit to end the process
+/// when a job panics. The proof that the job belonged to then fails by itself.
+///
+/// The pool is the process's own; a second node in one process shares the first one's.
+pub(super) fn build_proving_threads(config: &Config) {
+    let threads = config.prover.threads.map_or_else(num_cpus::get, |threads| threads as usize);
+    let built = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|number| format!("bellman-{number}"))
+        .panic_handler(|_| tracing::error!("a job of a proof panicked"))
+        .build_global();
+    if let Err(error) = built {
+        tracing::debug!(%error, "the proving threads are there already");
+    }
+}
+
 pub(super) fn profile(config: &Config) -> Result<WorkerProfile, NodeError> {
     let worker = WorkerId::new(config.worker.id.as_str())
         .map_err(|error| NodeError::Config(format!("worker.id {error}")))?;

@@ -18,6 +18,7 @@ fn sample(spec: &KeySpec) -> &'static str {
         "raft.peers" => "other-1=other-1:7001,other-2=[::1]:7002",
         "database.ssl_mode" => "verify-full",
         "log.level" => "trace",
+        "tasks.max_attempts" => "7",
         "log.format" => "json",
         "prover.preload" => "merkle-poseidon-8,merkle-poseidon-32",
         // Not the default of any role, and a conflict with nothing.
@@ -214,7 +215,7 @@ fn everything_that_is_wrong_is_reported_at_once() {
         "unknown key `raft.boostrap` (test.yaml:5:3); did you mean `raft.bootstrap`?",
         "`raft.heartbeat_interval` (test.yaml:6:23): the duration \"3\" has no unit: write 3s or 3ms",
         "`log` (test.yaml:7:6): expected keys beneath it",
-        "`tasks.max_attempts` (variable COORDINATOR_TASKS_MAX_ATTEMPTS): 0 is out of range: allowed is 1 to 100",
+        "`tasks.max_attempts` (variable COORDINATOR_TASKS_MAX_ATTEMPTS): 0 is out of range: allowed is 1 to 16",
         "`log.level` (variable ZKPNET_LOG__LEVEL): expected error, warn, info, debug or trace, found the text \"loud\"",
         "unknown variable ZKPNET_TASKS__MAX_ATTEMPT; did you mean `ZKPNET_TASKS__MAX_ATTEMPTS`?",
         "`storage.data_dir` (flag --data-dir): is empty; leave it out to use the default",

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Runs every test of zkpnet, and installs what they need when it is missing. `.ci/run` calls it.
+#
+#   ./scripts/test.sh           everything, bounded
+#   ./scripts/test.sh --long    the same with longer simulations and more rounds of killing
+#
+# The build goes to $CARGO_TARGET_DIR when that is set, else to a cache outside the tree, so that a fresh clone does not
+# begin from nothing: ${XDG_CACHE_HOME:-~/.cache}/zkpnet/target.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+case "${1:-}" in
+    --long) export ZKPNET_SIM_CASES="${ZKPNET_SIM_CASES:-5000}" ZKPNET_TEST_ROUNDS="${ZKPNET_TEST_ROUNDS:-20}" ;;
+    "") ;;
+    *) echo "usage: $0 [--long]" >&2; exit 2 ;;
+esac
+
+step() { printf '\n== %s\n' "$*"; }
+
+need() { # need COMMAND PACKAGE
+    command -v "$1" > /dev/null && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+        step "installing $2"
+        apt-get update -qq && apt-get install -y -qq "$2" > /dev/null
+    fi
+    command -v "$1" > /dev/null || { echo "missing: $1 (Debian package $2)" >&2; exit 1; }
+}
+
+step "tools"
+command -v cargo > /dev/null || { echo "missing: cargo; see https://rustup.rs" >&2; exit 1; }
+need cc gcc # blst, ring and blake3 compile C and assembly
+cargo fmt --version > /dev/null || { echo "missing: rustfmt; rustup component add rustfmt" >&2; exit 1; }
+cargo clippy --version > /dev/null || { echo "missing: clippy; rustup component add clippy" >&2; exit 1; }
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/zkpnet/target}"
+mkdir -p "$CARGO_TARGET_DIR"
+echo "builds in $CARGO_TARGET_DIR"
+cargo --version
+
+step "format"
+cargo fmt --check
+
+step "lints"
+cargo clippy --locked --all-targets --quiet -- -D warnings
+
+step "licences, bans and sources of the dependencies"
+if ! cargo deny --version > /dev/null 2>&1; then
+    echo "installing cargo-deny (once)"
+    cargo install --locked --quiet cargo-deny --target-dir "$CARGO_TARGET_DIR/cargo-deny"
+    rm -rf "$CARGO_TARGET_DIR/cargo-deny"
+fi
+cargo deny --log-level error check licenses bans sources
+# The advisory database lives in a git repository that not every machine can reach.
+if ! cargo deny --log-level error check advisories; then
+    if cargo deny fetch > /dev/null 2>&1; then exit 1; fi
+    echo "the advisory database cannot be fetched from here: advisories were NOT checked"
+fi
+
+step "build"
+cargo build --locked --tests --benches --quiet
+
+step "tests"
+results="$(mktemp)"
+trap 'rm -f "$results"' EXIT
+set +e
+cargo test --locked --no-fail-fast 2>&1 | tee "$results"
+status="${PIPESTATUS[0]}"
+set -e
+
+# One line for the whole run, from the lines that the test runner closed each target with.
+count() { awk -v what="$1" '/^test result:/ { for (i = 1; i < NF; i++) if ($(i + 1) == what ";") sum += $i } END { print sum + 0 }' "$results"; }
+step "summary"
+echo "$(count passed) passed, $(count failed) failed, $(count ignored) skipped"
+exit "$status"
