@@ -18,7 +18,7 @@ pub(super) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const UUID_LENGTH: usize = 36;
 
 /// Reads a task's id from a path.
-fn task_id(text: &str) -> Result<TaskId, Problem> {
+pub(super) fn task_id(text: &str) -> Result<TaskId, Problem> {
     // The other spellings of a UUID are not taken: one task, one path.
     let parsed = (text.len() == UUID_LENGTH).then(|| uuid::Uuid::try_parse(text).ok()).flatten();
     parsed.map(TaskId).ok_or_else(|| Problem::field("id", "must be a UUID, as the submission answered it"))
@@ -36,7 +36,9 @@ mod tests {
     fn a_task_has_one_spelling_of_its_id() {
         let id = "01890a5d-ac96-774b-bcce-b302099a8057";
         assert_eq!(task_id(id).ok().map(|id| id.to_string()).as_deref(), Some(id));
-        for wrong in ["", "1", "01890a5dac96774bbcceb302099a8057", "{01890a5d-ac96-774b-bcce-b302099a8057}", "é"] {
+        for wrong in
+            ["", "1", "01890a5dac96774bbcceb302099a8057", "{01890a5d-ac96-774b-bcce-b302099a8057}", "é"]
+        {
             assert!(task_id(wrong).is_err(), "{wrong:?}");
         }
     }
