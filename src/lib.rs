@@ -3,11 +3,12 @@
 //! Modules in reading order. Imports run one way: `ledger`, `proof` ← `raft` ← `actors` ← `http`, `cli` ← `node` ← `main`.
 
 pub mod actors;
-pub mod cli;
+
 pub mod codec;
 pub mod config;
-pub mod http;
+pub mod sealing;
+
 pub mod ledger;
-pub mod node;
+
 pub mod proof;
 pub mod raft;

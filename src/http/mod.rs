@@ -1,1 +1,35 @@
-//! (to be written)
+//! The JSON API: a thin translation between HTTP and the front desk's messages.
+//!
+//! Owns the forms of requests and answers, their limits, their errors (one form, RFC 9457), and what is measured and logged
+//! of them. Refuses to decide anything about tasks: what the front desk says is what the client is told. Bodies may hold
+//! secrets, so nothing here writes one to a log or an error.
+//!
+//! In reading order: `server` (the socket), `routes` (the paths), `observe` (what happens around every request), `problem`
+//! and `refusals` (errors), `body`, `json`, `fields`, `query` (reading requests strictly), then the handlers: `tasks`,
+//! `proofs`, `circuits`, `health`, `metrics`, `openapi`, `root`.
+
+mod body;
+mod circuits;
+mod cursor;
+mod fields;
+mod health;
+mod json;
+mod metrics;
+mod observe;
+mod openapi;
+mod problem;
+mod proofs;
+mod query;
+mod refusals;
+mod request_id;
+mod root;
+mod routes;
+mod server;
+mod state;
+mod tasks;
+mod time_text;
+
+pub use openapi::openapi_json;
+pub use problem::{ProblemBody, ProblemCode};
+pub use server::{HttpError, HttpOptions, RunningServer, start};
+pub use state::{AppState, Phase, Readiness};

@@ -1,0 +1,101 @@
+//! How one part asks another: a typed message into a bounded mailbox, and an answer within a time limit.
+//!
+//! actix's own `Addr::send` waits for room in a full mailbox, so that a caller that gave up cannot tell whether its
+//! message was ever taken. Here a full mailbox is an answer at once ([`AskError::Full`], surely not executed), and a lost
+//! reply is told apart from it ([`AskError::NoReply`], outcome unknown).
+
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Context, Handler, Message};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// A question could not be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The mailbox is full; the message was not taken.
+    #[error("{0} is overloaded")]
+    Full(&'static str),
+    /// The actor is down (its guardian may be rebuilding it); the message was not taken.
+    #[error("{0} is not running")]
+    Stopped(&'static str),
+    /// The message was taken and its answer did not come: it may have been executed.
+    #[error("{0} did not answer")]
+    NoReply(&'static str),
+}
+
+/// A message with a way back. Handlers answer through [`Ask::reply`], now or from a detached task.
+pub struct Ask<M: Message> {
+    /// What is asked.
+    pub message: M,
+    /// Where the answer goes.
+    pub reply: ReplyTo<M::Result>,
+}
+
+impl<M: Message> Message for Ask<M> {
+    type Result = ();
+}
+
+/// Where an answer goes. Nobody may be listening any more: that is not the actor's concern.
+pub struct ReplyTo<R>(oneshot::Sender<R>);
+
+impl<R> ReplyTo<R> {
+    /// Answers.
+    pub fn send(self, answer: R) {
+        // The asker has given up when this fails; the work is done all the same.
+        let _ = self.0.send(answer);
+    }
+}
+
+/// The address of a supervised actor. It stays good when the guardian rebuilds the actor.
+pub struct Address<A: Actor> {
+    name: &'static str,
+    current: watch::Receiver<Option<Addr<A>>>,
+}
+
+impl<A: Actor> Clone for Address<A> {
+    fn clone(&self) -> Self {
+        Self { name: self.name, current: self.current.clone() }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Address<A> {
+    pub(super) const fn new(name: &'static str, current: watch::Receiver<Option<Addr<A>>>) -> Self {
+        Self { name, current }
+    }
+
+    /// Asks, and waits for the answer for at most `limit`.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask<M>(&self, message: M, limit: Duration) -> Result<M::Result, AskError>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send + 'static,
+        A: Handler<Ask<M>>,
+        A::Context: ToEnvelope<A, Ask<M>>,
+    {
+        let (sender, receiver) = oneshot::channel();
+        self.tell(Ask { message, reply: ReplyTo(sender) })?;
+        match tokio::time::timeout(limit, receiver).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(AskError::NoReply(self.name)),
+        }
+    }
+
+    /// Puts a message into the mailbox and does not wait.
+    ///
+    /// # Errors
+    /// [`AskError::Full`] or [`AskError::Stopped`].
+    pub fn tell<M>(&self, message: M) -> Result<(), AskError>
+    where
+        M: Message<Result = ()> + Send + 'static,
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+    {
+        let address = self.current.borrow().clone().ok_or(AskError::Stopped(self.name))?;
+        address.try_send(message).map_err(|error| match error {
+            actix::prelude::SendError::Full(_) => AskError::Full(self.name),
+            actix::prelude::SendError::Closed(_) => AskError::Stopped(self.name),
+        })
+    }
+}

@@ -1,0 +1,175 @@
+//! The prover pool: threads that make proofs. It knows neither tasks nor leases; the worker's session gives it circuit,
+//! key and witness, and gets a proof or the reason why there is none.
+
+use super::ask::{Address, Ask, AskError};
+use super::cpu_pool::{CpuPool, JobError};
+use super::guardian::{GuardianHandle, Supervised};
+use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
+use crate::proof::{CircuitInput, Digest32, KeyStore, ProofBytes, ProveError, ProvingKey};
+use actix::{Actor, Context, Handler, Message};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A proof waits this long at most, queue included: far beyond what the deepest circuit takes.
+const PROVE_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Asks for a proof.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Proven, FailureCause>")]
+pub struct Prove {
+    /// The circuit.
+    pub circuit: CircuitId,
+    /// The digest of the proving key.
+    pub proving_key: Digest,
+    /// The witness.
+    pub input: CircuitInput,
+}
+
+/// A proof.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    /// Its compressed encoding.
+    pub proof: Vec<u8>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What makes proofs. The real one is [`Groth16Prover`]; tests put theirs in its place.
+pub trait ProofMaker: Send + Sync + 'static {
+    /// Makes a proof; blocks.
+    ///
+    /// # Errors
+    /// Why there is none. The cause must not hold anything of the input.
+    fn make(&self, request: &Prove) -> Result<ProofBytes, FailureCause>;
+
+    /// The circuits whose key is in memory.
+    fn held_keys(&self) -> BTreeSet<CircuitId>;
+}
+
+/// A cloneable handle of the prover pool.
+#[derive(Clone)]
+pub struct ProverPoolHandle {
+    address: Address<ProverPool>,
+    maker: Arc<dyn ProofMaker>,
+}
+
+impl ProverPoolHandle {
+    /// Makes a proof.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn prove(&self, request: Prove) -> Result<Proven, FailureCause> {
+        self.address.ask(request, PROVE_LIMIT).await.unwrap_or_else(|error: AskError| {
+            Err(FailureCause::new(FailureKind::ProverError, &error.to_string()))
+        })
+    }
+
+    /// The circuits whose key is in memory.
+    #[must_use]
+    pub fn held_keys(&self) -> BTreeSet<CircuitId> {
+        self.maker.held_keys()
+    }
+}
+
+/// The actor.
+pub struct ProverPool {
+    pool: CpuPool,
+    maker: Arc<dyn ProofMaker>,
+}
+
+impl ProverPool {
+    /// Starts the actor over a pool of threads, one for each proof made at a time.
+    pub async fn launch(
+        guardian: &GuardianHandle,
+        pool: CpuPool,
+        maker: Arc<dyn ProofMaker>,
+    ) -> ProverPoolHandle {
+        let factory_maker = Arc::clone(&maker);
+        let factory = move || Self { pool: pool.clone(), maker: Arc::clone(&factory_maker) };
+        ProverPoolHandle { address: guardian.supervise(factory).await, maker }
+    }
+}
+
+impl Supervised for ProverPool {
+    const NAME: &'static str = "prover pool";
+    const MAILBOX_CAPACITY: usize = 256;
+}
+
+impl Actor for ProverPool {
+    type Context = Context<Self>;
+}
+
+impl Handler<Ask<Prove>> for ProverPool {
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask<Prove>, _: &mut Self::Context) {
+        let (pool, maker) = (self.pool.clone(), Arc::clone(&self.maker));
+        actix_rt::spawn(async move {
+            let Ask { message, reply } = ask;
+            let job = move || {
+                let began = Instant::now();
+                let proof = maker.make(&message)?;
+                Ok(Proven { proof: proof.as_bytes().to_vec(), took: began.elapsed() })
+            };
+            reply.send(pool.run(job).await.unwrap_or_else(|error| {
+                let kind = match error {
+                    JobError::Panicked(_) => FailureKind::ProverPanicked,
+                    JobError::QueueFull(_) | JobError::Ended(_) => FailureKind::ProverError,
+                };
+                Err(FailureCause::new(kind, &error.to_string()))
+            }));
+        });
+    }
+}
+
+/// Proves with Groth16 and the keys of a folder.
+pub struct Groth16Prover {
+    store: KeyStore,
+    loaded: Mutex<BTreeMap<Digest, Arc<ProvingKey>>>,
+}
+
+impl Groth16Prover {
+    /// A prover that takes its keys from `store`.
+    #[must_use]
+    pub fn new(store: KeyStore) -> Self {
+        Self { store, loaded: Mutex::default() }
+    }
+
+    /// The key of that digest, from memory or from the folder. Keys of this version's circuits are few and small, so all
+    /// of them may stay in memory.
+    fn key(&self, digest: Digest) -> Result<Arc<ProvingKey>, FailureCause> {
+        let lock = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = lock().get(&digest) {
+            return Ok(Arc::clone(key));
+        }
+        let key = self
+            .store
+            .load(&Digest32::new(digest.0))
+            .map_err(|error| FailureCause::new(FailureKind::KeyUnavailable, &error.to_string()))?;
+        lock().insert(digest, Arc::clone(&key));
+        Ok(key)
+    }
+}
+
+impl ProofMaker for Groth16Prover {
+    fn make(&self, request: &Prove) -> Result<ProofBytes, FailureCause> {
+        let key = self.key(request.proving_key)?;
+        if key.circuit().name != request.circuit.as_str() {
+            return Err(FailureCause::new(FailureKind::KeyUnavailable, "the key is for another circuit"));
+        }
+        key.prove(&request.input).map_err(|error| {
+            let kind = match &error {
+                ProveError::Input(_) => FailureKind::InputUnreadable,
+                ProveError::Unsatisfied { .. } => FailureKind::WitnessUnsatisfied,
+                ProveError::Synthesis(_) => FailureKind::ProverError,
+            };
+            FailureCause::new(kind, &error.to_string())
+        })
+    }
+
+    fn held_keys(&self) -> BTreeSet<CircuitId> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.values().filter_map(|key| CircuitId::new(key.circuit().name).ok()).collect()
+    }
+}

@@ -1,0 +1,392 @@
+//! The Raft node: the only door to the ledger. It takes proposals and questions, and broadcasts what was applied and who
+//! leads.
+//!
+//! Raft itself lives on a thread of its own (`crate::raft`); this actor is the bridge. It never waits in a handler: each
+//! message is answered from a detached task, so that a client that hangs up cannot cut a proposal in half.
+
+use super::ask::{Address, Ask, AskError};
+use super::clock::Clock;
+use super::events::{Committed, Completeness, Leadership, LeadershipChanged, Subscriber};
+use super::guardian::{GuardianHandle, Supervised};
+use super::tasks::messages::{AsOf, Consistency};
+use crate::ledger::{BodyKey, Command, Ledger, LogIndex, Rejection, Reply, Term, UnixMillis};
+use crate::raft::{
+    AppliedNotice, EventStream, ProposeError, RaftService, RaftStatus, ReadError, Role, StoreError,
+};
+use actix::{Actor, AsyncContext, Context, Handler, Message};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, watch};
+
+/// A proposal waits this long for its quorum; afterwards its outcome is unknown.
+const PROPOSE_LIMIT: Duration = Duration::from_secs(10);
+/// A question waits this long for the confirmation that this node leads.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+/// After events were dropped because a mailbox was full, its owner is told to read the state this much later at most.
+const GAP_TICK: Duration = Duration::from_millis(100);
+
+/// Asks for a change.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Decided, ProposeError>")]
+pub struct Propose(pub Command);
+
+/// A committed entry holds the command; the ledger has decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The entry.
+    pub index: LogIndex,
+    /// The decision.
+    pub reply: Result<Reply, Rejection>,
+}
+
+/// A question to the ledger. It is answered under a read lock: keep it short.
+pub trait LedgerQuery: Send + 'static {
+    /// What it yields.
+    type Answer: Send + 'static;
+    /// Answers it.
+    fn answer(self, ledger: &Ledger) -> Self::Answer;
+}
+
+impl<A: Send + 'static, F: FnOnce(&Ledger) -> A + Send + 'static> LedgerQuery for F {
+    type Answer = A;
+
+    fn answer(self, ledger: &Ledger) -> A {
+        self(ledger)
+    }
+}
+
+/// A question with the currency that its answer must have.
+pub struct Query<Q> {
+    /// The question.
+    pub question: Q,
+    /// How current the answer must be.
+    pub consistency: Consistency,
+}
+
+impl<Q: LedgerQuery> Message for Query<Q> {
+    type Result = Result<Answer<Q::Answer>, ReadError>;
+}
+
+/// An answer and how current it is.
+#[derive(Clone, Debug)]
+pub struct Answer<A> {
+    /// The answer.
+    pub value: A,
+    /// How current it is.
+    pub as_of: AsOf,
+}
+
+/// Asks for a body.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Option<Vec<u8>>, StoreError>")]
+pub struct GetBody(pub BodyKey);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Subscribe(Subscriber);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Applied(AppliedNotice);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct StatusChanged(LeadershipChanged);
+
+/// What a question could not be asked or answered for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// The actor did not take it or did not answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The node cannot answer with that currency.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// A cloneable handle of the Raft node.
+#[derive(Clone)]
+pub struct RaftNodeHandle {
+    address: Address<RaftNode>,
+    clock: Clock,
+    status: watch::Receiver<RaftStatus>,
+}
+
+impl RaftNodeHandle {
+    /// Proposes a command and waits for the ledger's decision.
+    ///
+    /// # Errors
+    /// Those of [`ProposeError`]; an answer that does not come in time is an unknown outcome.
+    pub async fn propose(&self, command: Command) -> Result<Decided, ProposeError> {
+        self.address.ask(Propose(command), PROPOSE_LIMIT).await.unwrap_or_else(|error| match error {
+            AskError::Full(_) => Err(ProposeError::Overloaded),
+            AskError::Stopped(_) => Err(ProposeError::Stopped),
+            AskError::NoReply(_) => {
+                Err(ProposeError::OutcomeUnknown { reason: crate::raft::UnknownReason::TimedOut })
+            }
+        })
+    }
+
+    /// Asks the ledger.
+    ///
+    /// # Errors
+    /// When the node cannot answer with that currency, or not now.
+    pub async fn query<Q: LedgerQuery>(
+        &self,
+        question: Q,
+        consistency: Consistency,
+    ) -> Result<Answer<Q::Answer>, QueryError> {
+        Ok(self.address.ask(Query { question, consistency }, READ_LIMIT).await??)
+    }
+
+    /// Asks this node's copy of the ledger.
+    ///
+    /// # Errors
+    /// When the actor did not take the question or did not answer.
+    pub async fn local<Q: LedgerQuery>(&self, question: Q) -> Result<Q::Answer, QueryError> {
+        Ok(self.query(question, Consistency::Stale).await?.value)
+    }
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// When the store fails, or the actor does not answer.
+    pub async fn body(&self, key: BodyKey) -> Result<Option<Vec<u8>>, BodyError> {
+        Ok(self.address.ask(GetBody(key), READ_LIMIT).await??)
+    }
+
+    /// Raft's own state, as it was last published.
+    #[must_use]
+    pub fn status(&self) -> RaftStatus {
+        self.status.borrow().clone()
+    }
+
+    /// The term and whether this node leads it.
+    #[must_use]
+    pub fn leadership(&self) -> LeadershipChanged {
+        leadership(&self.status.borrow())
+    }
+
+    /// The leader's clock, for stamping commands.
+    #[must_use]
+    pub fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+}
+
+/// A body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The actor did not take the request or did not answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The subscribers outlive the actor: one that is rebuilt goes on broadcasting to them.
+type Subscribers = Arc<std::sync::Mutex<Vec<Subscription>>>;
+
+struct Subscription {
+    subscriber: Subscriber,
+    has_gap: bool,
+}
+
+/// The actor.
+pub struct RaftNode {
+    service: RaftService,
+    events: Arc<Mutex<EventStream>>,
+    subscribers: Subscribers,
+}
+
+impl RaftNode {
+    /// Starts the actor in front of a running Raft.
+    pub async fn launch(
+        guardian: &GuardianHandle,
+        service: RaftService,
+        events: EventStream,
+        clock: Clock,
+    ) -> RaftNodeHandle {
+        let status = service.watch_status();
+        let events = Arc::new(Mutex::new(events));
+        let subscribers = Subscribers::default();
+        let factory = move || Self {
+            service: service.clone(),
+            events: Arc::clone(&events),
+            subscribers: Arc::clone(&subscribers),
+        };
+        RaftNodeHandle { address: guardian.supervise(factory).await, clock, status }
+    }
+
+    fn broadcast(&self, index: LogIndex, events: &Arc<[crate::ledger::Event]>, is_after_gap: bool) {
+        let mut subscribers = self.subscribers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for subscription in subscribers.iter_mut() {
+            let is_gap = is_after_gap || subscription.has_gap;
+            if events.is_empty() && !is_gap {
+                continue;
+            }
+            let completeness = if is_gap { Completeness::AfterGap } else { Completeness::Continuous };
+            let message = Committed { index, events: Arc::clone(events), completeness };
+            subscription.has_gap = (subscription.subscriber.committed)(message).is_err();
+        }
+    }
+}
+
+impl RaftNodeHandle {
+    /// Adds a subscriber: it is told the present leadership first.
+    ///
+    /// # Errors
+    /// When the actor does not take it.
+    pub fn subscribe(&self, subscriber: Subscriber) -> Result<(), AskError> {
+        self.address.tell(Subscribe(subscriber))
+    }
+}
+
+fn leadership(status: &RaftStatus) -> LeadershipChanged {
+    let role = if status.role == Role::Leader { Leadership::Leading } else { Leadership::Following };
+    LeadershipChanged { term: status.term, role }
+}
+
+impl Supervised for RaftNode {
+    const NAME: &'static str = "raft node";
+    const MAILBOX_CAPACITY: usize = 4096;
+}
+
+impl Actor for RaftNode {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let address = context.address();
+        let events = Arc::clone(&self.events);
+        context.spawn(actix::fut::wrap_future(async move {
+            let mut events = events.lock().await;
+            while let Some(item) = events.recv().await {
+                // Waiting for room in the mailbox holds back this stream only; it is bounded, and tells of a gap.
+                if address.send(Applied(item)).await.is_err() {
+                    return;
+                }
+            }
+        }));
+        let address = context.address();
+        let mut status = self.service.watch_status();
+        context.spawn(actix::fut::wrap_future(async move {
+            let mut told = None;
+            loop {
+                let current = leadership(&status.borrow_and_update());
+                if told.as_ref() != Some(&current) {
+                    told = Some(current.clone());
+                    if address.send(StatusChanged(current)).await.is_err() {
+                        return;
+                    }
+                }
+                if status.changed().await.is_err() {
+                    return;
+                }
+            }
+        }));
+        context.run_interval(GAP_TICK, |node, _| {
+            node.broadcast(node.service.with_ledger(Ledger::applied), &Arc::from([]), false);
+        });
+    }
+}
+
+impl Handler<Subscribe> for RaftNode {
+    type Result = ();
+
+    fn handle(&mut self, message: Subscribe, _: &mut Self::Context) {
+        let Subscribe(subscriber) = message;
+        let has_gap = (subscriber.leadership)(leadership(&self.service.status())).is_err();
+        let mut subscribers = self.subscribers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        subscribers.push(Subscription { subscriber, has_gap });
+    }
+}
+
+impl Handler<StatusChanged> for RaftNode {
+    type Result = ();
+
+    fn handle(&mut self, message: StatusChanged, _: &mut Self::Context) {
+        tracing::info!(term = message.0.term.0, role = ?message.0.role, "leadership changed");
+        let mut subscribers = self.subscribers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for subscription in subscribers.iter_mut() {
+            if (subscription.subscriber.leadership)(message.0.clone()).is_err() {
+                // It reads the present leadership when it is told of the gap.
+                subscription.has_gap = true;
+            }
+        }
+    }
+}
+
+impl Handler<Applied> for RaftNode {
+    type Result = ();
+
+    fn handle(&mut self, message: Applied, _: &mut Self::Context) {
+        match message.0 {
+            AppliedNotice::Applied(applied) => {
+                self.broadcast(applied.index, &Arc::from(applied.events), false)
+            }
+            AppliedNotice::Gap => {
+                self.broadcast(self.service.with_ledger(Ledger::applied), &Arc::from([]), true);
+            }
+        }
+    }
+}
+
+impl Handler<Ask<Propose>> for RaftNode {
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask<Propose>, _: &mut Self::Context) {
+        let service = self.service.clone();
+        actix_rt::spawn(async move {
+            let committed = service.propose(ask.message.0).await;
+            ask.reply.send(committed.map(|done| Decided { index: done.index, reply: done.reply }));
+        });
+    }
+}
+
+impl<Q: LedgerQuery> Handler<Ask<Query<Q>>> for RaftNode {
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask<Query<Q>>, _: &mut Self::Context) {
+        let service = self.service.clone();
+        let Query { question, consistency } = ask.message;
+        let applied = service.with_ledger(Ledger::applied);
+        let needs_barrier = match consistency {
+            Consistency::Linearizable => true,
+            Consistency::AtLeast(index) => applied < index,
+            Consistency::Stale => false,
+        };
+        if !needs_barrier {
+            ask.reply.send(Ok(answer(&service, question)));
+            return;
+        }
+        actix_rt::spawn(async move {
+            let confirmed = service.read_barrier().await;
+            ask.reply.send(confirmed.map(|_| answer(&service, question)));
+        });
+    }
+}
+
+fn answer<Q: LedgerQuery>(service: &RaftService, question: Q) -> Answer<Q::Answer> {
+    service.with_ledger(|ledger| {
+        let as_of = AsOf { index: ledger.applied(), age: None };
+        Answer { value: question.answer(ledger), as_of }
+    })
+}
+
+impl Handler<Ask<GetBody>> for RaftNode {
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask<GetBody>, _: &mut Self::Context) {
+        let service = self.service.clone();
+        actix_rt::spawn(async move {
+            ask.reply.send(service.body(ask.message.0).await);
+        });
+    }
+}
+
+/// The proposer's term, for commands that the ledger fences by term.
+#[must_use]
+pub fn leading_term(leadership: &LeadershipChanged) -> Option<Term> {
+    (leadership.role == Leadership::Leading).then_some(leadership.term)
+}

@@ -1,0 +1,279 @@
+//! The scheduler: proposes leases for pending tasks while this node leads.
+//!
+//! Event driven. `LeadershipChanged` enables and disables it, applied events wake it, and one timer covers what time alone
+//! brings about (back-offs, deadlines, retention). It keeps no state that matters: every placement is judged again by the
+//! ledger, so that a scheduler which was not told of its deposition does no harm.
+
+use super::ask::{Address, AskError};
+use super::events::{Committed, Completeness, Leadership, LeadershipChanged, Subscriber};
+use super::guardian::{GuardianHandle, Supervised};
+use super::raft_node::{RaftNodeHandle, leading_term};
+use super::worker_registry::WorkerRegistryHandle;
+use crate::ledger::{Command, Event, Ledger, Placement, Policy, Term, UnixMillis};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
+use futures_util::future::join_all;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Leases proposed side by side: they share log entries, and a round stays short.
+const ROUND_MAX: usize = 256;
+/// The longest that the timer sleeps, and the pause after a round that could not be carried out.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// A round that failed (no quorum, full mailbox) is tried again after this pause.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// A cloneable handle of the scheduler.
+#[derive(Clone)]
+pub struct SchedulerHandle {
+    address: Address<Scheduler>,
+    enabled: Arc<AtomicBool>,
+}
+
+impl SchedulerHandle {
+    /// Whether it believes that this node leads.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Relaxed)
+    }
+
+    /// Tells it who leads, as the Raft node does. Its belief saves work and decides nothing.
+    ///
+    /// # Errors
+    /// When its mailbox is full or gone.
+    pub fn tell_leadership(&self, message: LeadershipChanged) -> Result<(), AskError> {
+        self.address.tell(message)
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Wake;
+
+/// The actor.
+pub struct Scheduler {
+    raft: RaftNodeHandle,
+    registry: WorkerRegistryHandle,
+    policy: Policy,
+    enabled: Arc<AtomicBool>,
+    term: Option<Term>,
+    is_busy: bool,
+    is_woken: bool,
+    timer: Option<SpawnHandle>,
+}
+
+impl Scheduler {
+    /// Starts the actor; it waits for leadership. As a leader's it sees to it that the ledger decides by `policy`.
+    pub async fn launch(
+        guardian: &GuardianHandle,
+        raft: RaftNodeHandle,
+        registry: WorkerRegistryHandle,
+        policy: Policy,
+    ) -> SchedulerHandle {
+        let enabled = Arc::new(AtomicBool::new(false));
+        let (factory_raft, factory_enabled) = (raft.clone(), Arc::clone(&enabled));
+        let factory = move || Self {
+            raft: factory_raft.clone(),
+            registry: registry.clone(),
+            policy: policy.clone(),
+            enabled: Arc::clone(&factory_enabled),
+            term: None,
+            is_busy: false,
+            is_woken: false,
+            timer: None,
+        };
+        let address = guardian.supervise(factory).await;
+        if let Err(error) = raft.subscribe(Subscriber::new(&address)) {
+            tracing::error!(%error, "the scheduler will not hear of work");
+        }
+        SchedulerHandle { address, enabled }
+    }
+
+    fn enable(&mut self, term: Option<Term>, context: &mut Context<Self>) {
+        self.term = term;
+        self.enabled.store(term.is_some(), Ordering::Relaxed);
+        if let Some(timer) = self.timer.take() {
+            context.cancel_future(timer);
+        }
+        self.run_round(context);
+    }
+
+    /// One round at a time; what wakes it meanwhile leads to another.
+    fn run_round(&mut self, context: &mut Context<Self>) {
+        let Some(term) = self.term else { return };
+        if self.is_busy {
+            self.is_woken = true;
+            return;
+        }
+        self.is_busy = true;
+        self.is_woken = false;
+        let (raft, registry, policy) = (self.raft.clone(), self.registry.clone(), self.policy.clone());
+        let work = actix::fut::wrap_future(async move {
+            if !is_in_force(&raft, policy).await {
+                return Next::Retry;
+            }
+            round(&raft, &registry, term).await
+        });
+        context.spawn(
+            work.map(|next: Next, scheduler: &mut Self, context| scheduler.finish_round(next, context)),
+        );
+    }
+
+    fn finish_round(&mut self, next: Next, context: &mut Context<Self>) {
+        self.is_busy = false;
+        if self.is_woken || next == Next::AtOnce {
+            self.run_round(context);
+            return;
+        }
+        let pause = match next {
+            Next::AtOnce => return,
+            Next::Retry => RETRY_PAUSE,
+            Next::At(None) => SLEEP_MAX,
+            Next::At(Some(due)) => {
+                let wait_ms = due.0.saturating_sub(self.raft.now().0);
+                Duration::from_millis(wait_ms).clamp(Duration::from_millis(1), SLEEP_MAX)
+            }
+        };
+        if let Some(timer) = self.timer.take() {
+            context.cancel_future(timer);
+        }
+        self.timer = Some(context.notify_later(Wake, pause));
+    }
+}
+
+/// When there may be something to do again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    AtOnce,
+    Retry,
+    At(Option<UnixMillis>),
+}
+
+/// Sees to it that the ledger decides by the leader's configured limits.
+async fn is_in_force(raft: &RaftNodeHandle, policy: Policy) -> bool {
+    let wanted = policy.clone();
+    match raft.local(move |ledger: &Ledger| *ledger.policy() == wanted).await {
+        Ok(true) => true,
+        Ok(false) => raft.propose(Command::SetPolicy(policy)).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// Sweeps what is due, places what can be placed, and says when to look again.
+async fn round(raft: &RaftNodeHandle, registry: &WorkerRegistryHandle, term: Term) -> Next {
+    let now = raft.now();
+    let Ok(due) = raft.local(Ledger::next_sweep_at).await else { return Next::Retry };
+    if due.is_some_and(|due| due <= now) && raft.propose(Command::AdvanceClock { at: now }).await.is_err() {
+        return Next::Retry;
+    }
+    let Ok(fleet) = registry.fleet().await else { return Next::Retry };
+    let question = move |ledger: &Ledger| {
+        let next = [ledger.next_backoff_end(), ledger.next_sweep_at()].into_iter().flatten().min();
+        (ledger.place(&fleet, now, ROUND_MAX), next)
+    };
+    let Ok((placements, next)) = raft.local(question).await else { return Next::Retry };
+    if placements.is_empty() {
+        return Next::At(next);
+    }
+    let granted =
+        join_all(placements.into_iter().map(|placement| grant(raft, registry, term, placement))).await;
+    // When none was granted the state that was read is behind, or this node does not lead: a pause, not a busy loop.
+    if granted.iter().any(|granted| *granted) { Next::AtOnce } else { Next::Retry }
+}
+
+async fn grant(
+    raft: &RaftNodeHandle,
+    registry: &WorkerRegistryHandle,
+    term: Term,
+    placement: Placement,
+) -> bool {
+    let command = Command::GrantLease {
+        term,
+        task: placement.task,
+        attempt: placement.attempt,
+        worker: placement.worker.clone(),
+        incarnation: placement.incarnation,
+        at: raft.now(),
+    };
+    match raft.propose(command).await.map(|decided| decided.reply) {
+        Ok(Ok(_)) => {
+            if let Err(error) = registry.dispatch(placement) {
+                tracing::warn!(%error, "a granted lease could not be handed out and will expire");
+            }
+            true
+        }
+        Ok(Err(rejection)) => {
+            tracing::debug!(%rejection, "a lease was refused");
+            false
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a lease was not proposed");
+            false
+        }
+    }
+}
+
+impl Supervised for Scheduler {
+    const NAME: &'static str = "scheduler";
+    const MAILBOX_CAPACITY: usize = 1024;
+}
+
+impl Actor for Scheduler {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let leadership = self.raft.leadership();
+        self.enable(leading_term(&leadership), context);
+    }
+}
+
+impl Handler<LeadershipChanged> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, message: LeadershipChanged, context: &mut Self::Context) {
+        if leading_term(&message) != self.term {
+            let is_enabled = message.role == Leadership::Leading;
+            tracing::info!(term = message.term.0, is_enabled, "scheduler");
+        }
+        self.enable(leading_term(&message), context);
+    }
+}
+
+impl Handler<Committed> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, message: Committed, context: &mut Self::Context) {
+        if message.completeness == Completeness::AfterGap {
+            self.term = leading_term(&self.raft.leadership());
+            self.enabled.store(self.term.is_some(), Ordering::Relaxed);
+        }
+        let is_work = message.events.iter().any(frees_or_brings_work);
+        if is_work || message.completeness == Completeness::AfterGap {
+            self.run_round(context);
+        }
+    }
+}
+
+/// Whether a placement may be possible that was not before.
+const fn frees_or_brings_work(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::TaskSubmitted { .. }
+            | Event::TaskRequeued { .. }
+            | Event::TaskCompleted(_)
+            | Event::TaskFailed { .. }
+            | Event::TaskCancelled(_)
+            | Event::LeaseRevoked { .. }
+            | Event::WorkerRegistered(_)
+            | Event::CircuitRegistered(_)
+    )
+}
+
+impl Handler<Wake> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, context: &mut Self::Context) {
+        self.timer = None;
+        self.run_round(context);
+    }
+}

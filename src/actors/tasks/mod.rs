@@ -1,0 +1,399 @@
+//! The front desk: what clients ask for, in their terms, made into commands and questions to the ledger.
+//!
+//! A submission is reduced on a bounded pool of threads to what its circuit needs, sealed, and only then proposed; the
+//! tree that it came from is not kept anywhere. Each request is answered from a detached task, so that a client that hangs
+//! up leaves either a whole task or none.
+
+mod handle;
+pub mod messages;
+mod reduce;
+mod wait;
+
+pub use handle::TasksHandle;
+pub(in crate::actors) use reduce::{as_field_elements, open as open_input};
+
+use super::ask::{Ask, ReplyTo};
+use super::cpu_pool::CpuPool;
+use super::events::{Committed, Completeness, LeadershipChanged};
+use super::guardian::{GuardianHandle, Supervised};
+use super::raft_node::{BodyError, QueryError, RaftNodeHandle};
+use super::scheduler::SchedulerHandle;
+use super::verifier::{CheckError, CheckProof, VerifierHandle};
+use crate::ledger::{
+    BodyKey, Circuit, CircuitId, Command, Event, KeyAnswer, Ledger, LimitedResource, NewTask, Rejection,
+    Reply, TaskFilter, TaskId, TaskState, TenantId,
+};
+use crate::proof::catalog;
+use crate::raft::{ProposeError, ReadError};
+use crate::sealing::DataKey;
+use actix::{Actor, Context, Handler};
+use messages::{
+    Accepted, AwaitTask, Cancel, Cancelled, CircuitView, Consistency, GetCircuits, GetHealth, GetTask,
+    HealthView, ListTasks, Submit, TaskError, TaskList, TaskView, VerifyProof,
+};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use wait::Waiters;
+
+/// Requests in hand at once. Most of them wait for a quorum or for a proof and cost a few hundred bytes.
+const IN_HAND_MAX: usize = 16_384;
+/// Submissions in hand at once: each may hold megabytes of leaves.
+const SUBMISSIONS_IN_HAND_MAX: usize = 512;
+
+/// What the front desk works with. Cheap to clone: every request takes one along.
+#[derive(Clone)]
+pub(super) struct Desk {
+    coordinator_id: Arc<str>,
+    node_id: Arc<str>,
+    raft: RaftNodeHandle,
+    verifier: VerifierHandle,
+    scheduler: SchedulerHandle,
+    reducer: CpuPool,
+    data_key: DataKey,
+    waiters: Waiters,
+}
+
+/// The actor.
+pub struct Tasks {
+    desk: Desk,
+    in_hand: Arc<Semaphore>,
+    submissions: Arc<Semaphore>,
+}
+
+/// What a front desk is made of.
+pub struct TasksParts {
+    /// The coordinator's configured id, shown in its health.
+    pub coordinator_id: String,
+    /// The node's name in Raft's membership.
+    pub node_id: String,
+    /// The ledger's door.
+    pub raft: RaftNodeHandle,
+    /// Checks proofs for clients.
+    pub verifier: VerifierHandle,
+    /// Its state is shown in the health.
+    pub scheduler: SchedulerHandle,
+    /// Threads on which submissions are reduced.
+    pub reducer: CpuPool,
+    /// Seals inputs.
+    pub data_key: DataKey,
+}
+
+impl Tasks {
+    /// Starts the actor.
+    pub async fn launch(guardian: &GuardianHandle, parts: TasksParts) -> TasksHandle {
+        let TasksParts { coordinator_id, node_id, raft, verifier, scheduler, reducer, data_key } = parts;
+        let waiters = Waiters::default();
+        let (coordinator_id, node_id) = (coordinator_id.into(), node_id.into());
+        let desk = Desk {
+            coordinator_id,
+            node_id,
+            raft: raft.clone(),
+            verifier,
+            scheduler,
+            reducer,
+            data_key,
+            waiters,
+        };
+        let in_hand = Arc::new(Semaphore::new(IN_HAND_MAX));
+        let submissions = Arc::new(Semaphore::new(SUBMISSIONS_IN_HAND_MAX));
+        let factory = move || Self {
+            desk: desk.clone(),
+            in_hand: Arc::clone(&in_hand),
+            submissions: Arc::clone(&submissions),
+        };
+        let address = guardian.supervise(factory).await;
+        if let Err(error) = raft.subscribe(super::events::Subscriber::new(&address)) {
+            tracing::error!(%error, "the front desk will not hear of finished tasks");
+        }
+        TasksHandle::new(address)
+    }
+
+    /// Fulfils a request apart from the mailbox, if the desk has room for it.
+    fn take<R: 'static, F>(&self, gate: &Arc<Semaphore>, reply: ReplyTo<Result<R, TaskError>>, work: F)
+    where
+        F: AsyncFnOnce(Desk) -> Result<R, TaskError> + 'static,
+    {
+        let Ok(permit) = Arc::clone(gate).try_acquire_owned() else {
+            reply.send(Err(TaskError::Overloaded("too many requests are in hand".into())));
+            return;
+        };
+        let desk = self.desk.clone();
+        actix_rt::spawn(async move {
+            let _permit = permit;
+            reply.send(work(desk).await);
+        });
+    }
+}
+
+impl Supervised for Tasks {
+    const NAME: &'static str = "front desk";
+    const MAILBOX_CAPACITY: usize = 1024;
+}
+
+impl Actor for Tasks {
+    type Context = Context<Self>;
+}
+
+macro_rules! takes {
+    ($message:ty, $gate:ident, $work:expr) => {
+        impl Handler<Ask<$message>> for Tasks {
+            type Result = ();
+
+            fn handle(&mut self, ask: Ask<$message>, _: &mut Self::Context) {
+                let Ask { message, reply } = ask;
+                self.take(&self.$gate, reply, async move |desk: Desk| $work(desk, message).await);
+            }
+        }
+    };
+}
+
+takes!(Submit, submissions, Desk::submit);
+takes!(GetTask, in_hand, Desk::get);
+takes!(AwaitTask, in_hand, Desk::wait);
+takes!(ListTasks, in_hand, Desk::list);
+takes!(Cancel, in_hand, Desk::cancel);
+takes!(VerifyProof, in_hand, Desk::verify);
+takes!(GetCircuits, in_hand, Desk::circuits);
+takes!(GetHealth, in_hand, Desk::health);
+
+impl Handler<Committed> for Tasks {
+    type Result = ();
+
+    fn handle(&mut self, message: Committed, _: &mut Self::Context) {
+        if message.completeness == Completeness::AfterGap {
+            self.desk.waiters.wake_all();
+        }
+        for event in message.events.iter() {
+            if let Event::TaskCompleted(task) | Event::TaskCancelled(task) | Event::TaskFailed { task, .. } =
+                event
+            {
+                self.desk.waiters.wake(*task);
+            }
+        }
+    }
+}
+
+impl Handler<LeadershipChanged> for Tasks {
+    type Result = ();
+
+    /// Nothing here depends on who leads: proposals and reads find out by themselves.
+    fn handle(&mut self, _: LeadershipChanged, _: &mut Self::Context) {}
+}
+
+impl Desk {
+    async fn submit(self, request: Submit) -> Result<Accepted, TaskError> {
+        let id = TaskId(uuid::Uuid::now_v7());
+        let Submit { tenant, statement, options, idempotency_key, cache } = request;
+        let data_key = self.data_key.clone();
+        let request_options = options.clone();
+        let reduced = self
+            .reducer
+            .run(move || reduce::reduce(&data_key, tenant, id, statement, &request_options))
+            .await
+            .map_err(|error| TaskError::Overloaded(error.to_string()))??;
+        let command = Command::SubmitTask(Box::new(NewTask {
+            id,
+            tenant,
+            circuit: reduced.circuit,
+            public_inputs: reduced.public_inputs,
+            sealed_input: reduced.sealed_input,
+            fingerprint: reduced.fingerprint,
+            idempotency_key,
+            cache,
+            summary: options.summary,
+            priority: options.priority,
+            deadline_ms: options.deadline.map(super::clock::millis),
+            max_attempts: options.max_attempts,
+            at: self.raft.now(),
+        }));
+        let decided = self.raft.propose(command).await.map_err(|error| propose_error(error, Some(id)))?;
+        let (task, answer) = match decided.reply.map_err(rejection_error)? {
+            Reply::Submitted { task } => (task, KeyAnswer::Submitted),
+            Reply::Cached { task } => (task, KeyAnswer::Cached),
+            Reply::Replayed { task, answer } => (task, answer),
+            Reply::Done => return Err(TaskError::Internal("the ledger gave no task id".into())),
+        };
+        Ok(Accepted { task, answer, commit_index: decided.index })
+    }
+
+    async fn get(self, request: GetTask) -> Result<TaskView, TaskError> {
+        self.view(request.tenant, request.task, request.consistency).await
+    }
+
+    async fn view(
+        &self,
+        tenant: TenantId,
+        id: TaskId,
+        consistency: Consistency,
+    ) -> Result<TaskView, TaskError> {
+        let now = self.raft.now();
+        let question = move |ledger: &Ledger| {
+            let task = ledger.task_of(tenant, id)?;
+            Some((task.clone(), ledger.waiting_for(task, now), ledger.queue_position(task)))
+        };
+        let answer = self.raft.query(question, consistency).await.map_err(query_error)?;
+        let (task, waiting_for, queue_position) = answer.value.ok_or(TaskError::UnknownTask(id))?;
+        let proof = match task.state {
+            TaskState::Completed { .. } => self.raft.body(BodyKey::Proof(id)).await.map_err(body_error)?,
+            _ => None,
+        };
+        if proof.is_none() && matches!(task.state, TaskState::Completed { .. }) {
+            // Retention took it between the two reads.
+            return Err(TaskError::UnknownTask(id));
+        }
+        Ok(TaskView { task, proof, waiting_for, queue_position, as_of: answer.as_of })
+    }
+
+    async fn wait(self, request: AwaitTask) -> Result<TaskView, TaskError> {
+        let deadline = tokio::time::Instant::now() + request.limit;
+        let waiting = self.waiters.enter(request.task)?;
+        let mut consistency = Consistency::Linearizable;
+        loop {
+            // Registered before the state is read: an end in between is not missed.
+            let woken = waiting.woken();
+            let view = self.view(request.tenant, request.task, consistency).await?;
+            if !view.task.is_open() || tokio::time::timeout_at(deadline, woken).await.is_err() {
+                return Ok(view);
+            }
+            consistency = Consistency::AtLeast(view.as_of.index);
+        }
+    }
+
+    async fn list(self, request: ListTasks) -> Result<TaskList, TaskError> {
+        let ListTasks { tenant, filter, before, limit, consistency } = request;
+        let question = move |ledger: &Ledger| list(ledger, tenant, &filter, before, limit);
+        let answer = self.raft.query(question, consistency).await.map_err(query_error)?;
+        let (tasks, next_before) = answer.value;
+        Ok(TaskList { tasks, next_before, as_of: answer.as_of })
+    }
+
+    async fn cancel(self, request: Cancel) -> Result<Cancelled, TaskError> {
+        let Cancel { tenant, task } = request;
+        let command = Command::CancelTask { tenant, task, at: self.raft.now() };
+        let decided = self.raft.propose(command).await.map_err(|error| propose_error(error, None))?;
+        decided.reply.map_err(rejection_error)?;
+        Ok(Cancelled { task, commit_index: decided.index })
+    }
+
+    async fn verify(self, request: VerifyProof) -> Result<bool, TaskError> {
+        let name = request.circuit.clone();
+        let question = move |ledger: &Ledger| find_circuit(ledger, &name).cloned();
+        let found = self.raft.local(question).await.map_err(query_error)?;
+        let Some(circuit) = found else {
+            return Err(match CircuitId::new(&request.circuit) {
+                Ok(id) if catalog::find(id.as_str()).is_some() => TaskError::NoKeyYet(id),
+                _ => TaskError::UnknownCircuit(request.circuit),
+            });
+        };
+        let check = CheckProof {
+            key: circuit.verifying_key,
+            key_bytes: circuit.verifying_key_bytes,
+            proof: request.proof,
+            public_inputs: request.public_inputs,
+        };
+        match self.verifier.check(check).await {
+            Ok(verdict) => Ok(verdict.is_valid),
+            Err(CheckError::Refused(refused)) => Err(TaskError::BadProof(refused)),
+            Err(error @ (CheckError::Job(_) | CheckError::Ask(_))) => {
+                Err(TaskError::Overloaded(error.to_string()))
+            }
+        }
+    }
+
+    async fn circuits(self, _: GetCircuits) -> Result<Vec<CircuitView>, TaskError> {
+        let question = |ledger: &Ledger| ledger.circuits().cloned().collect::<Vec<Circuit>>();
+        let registered = self.raft.local(question).await.map_err(query_error)?;
+        let views = catalog::all().iter().filter_map(|spec| {
+            let id = CircuitId::new(spec.name).ok()?;
+            let registered = registered.iter().find(|circuit| circuit.id == id).cloned();
+            Some(CircuitView { id, spec, registered })
+        });
+        Ok(views.collect())
+    }
+
+    async fn health(self, _: GetHealth) -> Result<HealthView, TaskError> {
+        let (counts, totals) = self
+            .raft
+            .local(|ledger: &Ledger| (handle::count_workers(ledger), handle::totals(ledger)))
+            .await
+            .map_err(query_error)?;
+        let (workers, capacity) = counts;
+        let (counters, tasks, open_input_bytes) = totals;
+        Ok(HealthView {
+            coordinator_id: self.coordinator_id.to_string(),
+            raft: handle::raft_view(&self.raft.status(), &self.node_id),
+            workers,
+            capacity,
+            scheduler_enabled: self.scheduler.is_enabled(),
+            counters,
+            tasks,
+            open_input_bytes,
+        })
+    }
+}
+
+type ListedTasks = (Vec<crate::ledger::Task>, Option<u64>);
+
+fn list(
+    ledger: &Ledger,
+    tenant: TenantId,
+    filter: &TaskFilter,
+    before: Option<u64>,
+    limit: u16,
+) -> ListedTasks {
+    let page = ledger.list(tenant, filter, before, usize::from(limit));
+    (page.tasks, page.next_before)
+}
+
+/// A registered circuit by its name, or by the digest of its verifying key.
+fn find_circuit<'a>(ledger: &'a Ledger, name: &str) -> Option<&'a Circuit> {
+    ledger.circuits().find(|circuit| circuit.id.as_str() == name || circuit.verifying_key.to_string() == name)
+}
+
+fn propose_error(error: ProposeError, task: Option<TaskId>) -> TaskError {
+    match error {
+        ProposeError::NotLeader { leader } => {
+            TaskError::NoLeader { leader_address: leader.map(|leader| leader.address) }
+        }
+        ProposeError::Overloaded => TaskError::Overloaded("too many proposals are waiting".into()),
+        ProposeError::TooLarge { bytes, bytes_max } => TaskError::Invalid {
+            field: "body".into(),
+            reason: format!("takes {bytes} bytes in the log, at most {bytes_max} fit"),
+        },
+        ProposeError::Stopped => TaskError::Unavailable("the node is stopping".into()),
+        ProposeError::OutcomeUnknown { reason } => {
+            TaskError::OutcomeUnknown { task, reason: reason.to_string() }
+        }
+    }
+}
+
+fn rejection_error(rejection: Rejection) -> TaskError {
+    match rejection {
+        Rejection::UnknownTask(task) => TaskError::UnknownTask(task),
+        Rejection::TaskFinished { task, status } => TaskError::Finished { task, status },
+        Rejection::IdempotencyConflict => TaskError::IdempotencyConflict,
+        Rejection::LimitReached {
+            what: LimitedResource::OpenTasks | LimitedResource::OpenInputBytes,
+            ..
+        } => TaskError::LimitReached(rejection.to_string()),
+        other => TaskError::Internal(other.to_string()),
+    }
+}
+
+fn query_error(error: QueryError) -> TaskError {
+    match error {
+        QueryError::Read(ReadError::NotLeader { leader }) => {
+            TaskError::NoLeader { leader_address: leader.map(|leader| leader.address) }
+        }
+        QueryError::Read(ReadError::Unconfirmed) => TaskError::NoLeader { leader_address: None },
+        QueryError::Read(ReadError::Stopped) => TaskError::Unavailable("the node is stopping".into()),
+        QueryError::Ask(error) => TaskError::Overloaded(error.to_string()),
+    }
+}
+
+fn body_error(error: BodyError) -> TaskError {
+    match error {
+        BodyError::Ask(error) => TaskError::Overloaded(error.to_string()),
+        BodyError::Store(error) => TaskError::Internal(error.to_string()),
+    }
+}

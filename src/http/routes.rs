@@ -1,0 +1,71 @@
+//! Which handler answers which path.
+//!
+//! Every path takes HEAD where it takes GET, and answers 405 with `Allow` to any other method; everything else is 404.
+
+use super::problem::{Problem, ProblemCode};
+use super::{circuits, health, metrics, openapi, proofs, root, tasks};
+use actix_web::{Handler, HttpResponse, Resource, Responder, web};
+
+/// Adds all routes.
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(get("/", root::root))
+        .service(
+            web::resource("/api/v1/tasks")
+                .route(web::get().to(tasks::read::list))
+                .route(web::head().to(tasks::read::list))
+                .default_service(web::to(only_get)),
+        )
+        .service(post("/api/v1/tasks/merkle", tasks::submit::submit_merkle))
+        .service(get("/api/v1/tasks/{id}", tasks::read::get))
+        .service(post("/api/v1/tasks/{id}/cancel", tasks::cancel::cancel))
+        .service(post("/api/v1/proofs/verify", proofs::verify))
+        .service(get("/api/v1/circuits", circuits::list))
+        .service(get("/api/v1/circuits/{id}", circuits::get))
+        .service(get("/api/v1/circuits/{id}/verifying-key", circuits::verifying_key))
+        .service(get("/health", health::health))
+        .service(get("/livez", health::livez))
+        .service(get("/readyz", health::readyz))
+        .service(get("/ready", health::readyz))
+        .service(get("/metrics", metrics::metrics))
+        .service(get("/openapi.json", openapi::openapi))
+        .default_service(web::to(unknown_path));
+}
+
+fn get<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args> + Clone,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::get().to(handler.clone()))
+        .route(web::head().to(handler))
+        .default_service(web::to(only_get))
+}
+
+fn post<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path).route(web::post().to(handler)).default_service(web::to(only_post))
+}
+
+async fn only_get() -> Result<HttpResponse, Problem> {
+    Err(method_not_allowed("GET, HEAD"))
+}
+
+async fn only_post() -> Result<HttpResponse, Problem> {
+    Err(method_not_allowed("POST"))
+}
+
+fn method_not_allowed(allow: &'static str) -> Problem {
+    let detail = format!("this path takes {allow}");
+    Problem { allow: Some(allow), ..Problem::new(ProblemCode::MethodNotAllowed, detail) }
+}
+
+async fn unknown_path() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(ProblemCode::UnknownPath, "there is nothing at this path; /openapi.json lists what there is"))
+}

@@ -1,0 +1,115 @@
+//! What the handlers share: the front desk, the readiness switch, the metrics, and the limits of a request.
+
+use crate::actors::tasks::TasksHandle;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+
+/// Everything that the handlers use. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    /// The front desk.
+    pub tasks: TasksHandle,
+    /// Whether the node wants requests.
+    pub readiness: Readiness,
+    /// The process's recorder.
+    pub metrics: PrometheusHandle,
+}
+
+impl AppState {
+    /// What the handlers are to use.
+    #[must_use]
+    pub const fn new(tasks: TasksHandle, readiness: Readiness, metrics: PrometheusHandle) -> Self {
+        Self { tasks, readiness, metrics }
+    }
+}
+
+/// Where the node is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It is not ready yet.
+    Starting,
+    /// It takes requests.
+    Ready,
+    /// It is about to end: it finishes what it has and takes nothing new.
+    Draining,
+}
+
+/// A switch that the node turns and `/readyz` shows. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Readiness(Arc<watch::Sender<Phase>>);
+
+impl Readiness {
+    /// A switch of a node that is not ready yet.
+    #[must_use]
+    pub fn starting() -> Self {
+        Self(Arc::new(watch::Sender::new(Phase::Starting)))
+    }
+
+    /// The node takes requests, unless it drains already.
+    pub fn set_ready(&self) {
+        self.0.send_if_modified(|phase| {
+            let turns = *phase == Phase::Starting;
+            if turns {
+                *phase = Phase::Ready;
+            }
+            turns
+        });
+    }
+
+    /// The node is about to end; it never becomes ready again.
+    pub fn set_draining(&self) {
+        self.0.send_replace(Phase::Draining);
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        *self.0.borrow()
+    }
+
+    /// Comes back when the node begins to drain.
+    pub(super) async fn until_draining(&self) {
+        // The sender lives as long as `self`, so that waiting cannot fail.
+        let _ = self.0.subscribe().wait_for(|phase| *phase == Phase::Draining).await;
+    }
+}
+
+/// The limits of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    pub(super) body_bytes_max: usize,
+    pub(super) wait_max: Duration,
+    pub(super) request_timeout: Duration,
+    /// Room for the bodies of all requests at once, in units of [`BODY_UNIT_BYTES`].
+    pub(super) body_room: Arc<Semaphore>,
+}
+
+/// Bodies are counted in units of this many bytes, since a semaphore's permits are few.
+pub(super) const BODY_UNIT_BYTES: usize = 1024;
+/// Room for bodies at once: a dozen of the default limit. A parsed body takes a small multiple of it.
+const BODIES_BYTES_MAX: usize = 128 << 20;
+
+impl Limits {
+    pub(super) fn new(body_bytes_max: usize, wait_max: Duration, request_timeout: Duration) -> Self {
+        let room = BODIES_BYTES_MAX.max(body_bytes_max).div_ceil(BODY_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
+        Self { body_bytes_max, wait_max, request_timeout, body_room: Arc::new(Semaphore::new(room)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draining_node_never_becomes_ready_again() {
+        let readiness = Readiness::starting();
+        assert_eq!(readiness.phase(), Phase::Starting);
+        readiness.set_ready();
+        assert_eq!(readiness.phase(), Phase::Ready);
+        readiness.clone().set_draining();
+        readiness.set_ready();
+        assert_eq!(readiness.phase(), Phase::Draining);
+    }
+}

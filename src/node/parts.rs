@@ -1,0 +1,84 @@
+//! From the configuration's terms to those of the parts.
+
+use super::NodeError;
+use crate::actors::session::WorkerProfile;
+use crate::actors::worker_registry::LeaseTimes;
+use crate::actors::clock::millis;
+use crate::config::{CircuitName, Config};
+use crate::http::HttpOptions;
+use crate::ledger::{CircuitId, Policy, WorkerId};
+use crate::proof::catalog;
+use crate::raft::{NodeId, RaftConfig};
+
+pub(super) fn raft_config(node: NodeId, config: &Config) -> RaftConfig {
+    let raft = &config.raft;
+    RaftConfig {
+        heartbeat: raft.heartbeat_interval,
+        election_timeout_min: raft.election_timeout_min,
+        election_timeout_max: raft.election_timeout_max,
+        entry_commands_max: raft.batch_commands_max,
+        entry_bytes_max: raft.batch_bytes_max.bytes(),
+        snapshot_after_entries: raft.snapshot_entries,
+        snapshot_after_bytes: raft.snapshot_log_bytes.bytes(),
+        ..RaftConfig::new(node, raft.data_dir.clone())
+    }
+}
+
+pub(super) fn policy(config: &Config) -> Policy {
+    let tasks = &config.tasks;
+    Policy {
+        max_attempts_default: tasks.max_attempts,
+        retry_backoff_base_ms: millis(tasks.retry_backoff_base),
+        retry_backoff_max_ms: millis(tasks.retry_backoff_max),
+        open_tasks_max: tasks.queued_tasks_max,
+        open_input_bytes_max: tasks.queued_input_bytes_max.bytes(),
+        cache_ttl_ms: millis(tasks.cache_ttl),
+        retention_age_ms: millis(tasks.retention_age),
+        retention_count: tasks.retention_count,
+    }
+}
+
+pub(super) fn lease_times(config: &Config) -> LeaseTimes {
+    LeaseTimes { lease: config.tasks.lease_duration }
+}
+
+/// Proofs made at once. Each proof uses all cores while it can; a second one at a time fills the gaps of the first.
+pub(super) fn slots(config: &Config) -> usize {
+    config.prover.slots.map_or_else(|| num_cpus::get().min(2), |slots| slots as usize)
+}
+
+pub(super) fn profile(config: &Config) -> Result<WorkerProfile, NodeError> {
+    let worker = WorkerId::new(config.worker.id.as_str())
+        .map_err(|error| NodeError::Config(format!("worker.id {error}")))?;
+    let slots = u32::try_from(slots(config)).unwrap_or(u32::MAX);
+    let circuits = catalog::all().iter().filter_map(|spec| CircuitId::new(spec.name).ok()).collect();
+    Ok(WorkerProfile { worker, capacity: config.worker.capacity.unwrap_or(slots), circuits })
+}
+
+pub(super) fn preload(config: &Config) -> Result<Vec<CircuitId>, NodeError> {
+    let known = |name: &CircuitName| {
+        let spec = catalog::find(name.as_str()).and_then(|spec| CircuitId::new(spec.name).ok());
+        let names = || catalog::all().iter().map(|spec| spec.name).collect::<Vec<_>>().join(", ");
+        spec.ok_or_else(|| {
+            NodeError::Config(format!(
+                "prover.preload: there is no circuit {:?}; this version has {}",
+                name.as_str(),
+                names()
+            ))
+        })
+    };
+    config.prover.preload.iter().map(known).collect()
+}
+
+pub(super) fn http_options(config: &Config) -> HttpOptions {
+    let http = &config.http;
+    HttpOptions {
+        host: http.host.as_str().to_owned(),
+        port: http.port,
+        threads: http.workers.map(|threads| threads as usize),
+        body_limit_bytes: http.body_limit_bytes.bytes(),
+        wait_max: http.wait_max,
+        request_timeout: http.request_timeout,
+        shutdown_grace: config.shutdown.grace,
+    }
+}

@@ -1,0 +1,234 @@
+//! Proving and verifying keys.
+//!
+//! Owns key generation, the byte form of a key pair, and its identity: a key is named by the BLAKE3 digest of its
+//! bytes and bound to the digest of the constraints that it is for. Refuses a key for other constraints than this
+//! version's, whatever the circuit's name.
+//!
+//! A key made here is labelled [`KeyOrigin::Dev`]: one machine knew the toxic values, and whoever knows them can
+//! forge. The copies that this module holds are wiped; those that bellman makes on its stack and its heap are out
+//! of reach, so wiping narrows the window and does not close it. Only a ceremony of several parties would.
+
+mod store;
+
+use std::fmt;
+use std::io::{self, Write};
+
+use bellman::SynthesisError;
+use bellman::groth16::{Parameters, generate_parameters};
+use blstrs::{Bls12, G1Projective, G2Projective, Scalar};
+use ff::Field;
+use group::Group;
+use rand_core::{CryptoRng, OsRng, RngCore};
+use serde::{Deserialize, Serialize};
+
+pub use self::store::{KeyError, KeyManifest, KeyStore};
+use super::circuits::catalog::CircuitSpec;
+use super::circuits::{AnyCircuit, CircuitInput};
+use super::digest::Digest32;
+use super::field::Bytes32;
+use super::groth16::{self, PreparedKey, ProofBytes, ProveError, VerifyError, VerifyingKeyError};
+
+/// Who made a key, and so how far it can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyOrigin {
+    /// One machine's randomness. Fine to try things out; not for anything that must not be forged.
+    Dev,
+}
+
+impl KeyOrigin {
+    /// The label that is shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            KeyOrigin::Dev => "dev",
+        }
+    }
+}
+
+/// A verifying key: its bytes, their digest, and the form that verifies.
+pub struct VerifyingKey {
+    bytes: Vec<u8>,
+    digest: Digest32,
+    prepared: PreparedKey<Bls12>,
+}
+
+impl VerifyingKey {
+    /// Reads a key in bellman's byte form (uncompressed points, big-endian count of `ic` points).
+    ///
+    /// # Errors
+    /// A point is invalid, or the length is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Result<VerifyingKey, VerifyingKeyError> {
+        let prepared = PreparedKey::from_bytes(bytes)?;
+        Ok(VerifyingKey { bytes: bytes.to_vec(), digest: Digest32::of(bytes), prepared })
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// BLAKE3 of the bytes; the key's name.
+    pub fn digest(&self) -> Digest32 {
+        self.digest
+    }
+
+    /// Number of public inputs.
+    pub fn public_inputs(&self) -> usize {
+        self.prepared.public_inputs()
+    }
+
+    /// Whether the proof holds for these public inputs. A few milliseconds of pairing.
+    ///
+    /// # Errors
+    /// The proof or an input cannot be decoded, or their number is not the key's.
+    pub fn verify(&self, proof: &ProofBytes, public_inputs: &[Bytes32]) -> Result<bool, VerifyError> {
+        self.prepared.verify(proof, public_inputs)
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifyingKey({})", self.digest)
+    }
+}
+
+/// A proving key in memory, with its verifying key. Tens of megabytes for the deep circuits: share it in an `Arc`.
+pub struct ProvingKey {
+    circuit: &'static CircuitSpec,
+    origin: KeyOrigin,
+    parameters: Parameters<Bls12>,
+    digest: Digest32,
+    bytes_len: u64,
+    verifying_key: VerifyingKey,
+}
+
+impl ProvingKey {
+    /// Makes a key pair for a circuit. Seconds of work on all cores; labelled [`KeyOrigin::Dev`].
+    ///
+    /// # Errors
+    /// bellman refused the circuit or the randomness.
+    pub fn generate(
+        circuit: &'static CircuitSpec,
+        rng: &mut (impl RngCore + CryptoRng),
+    ) -> Result<ProvingKey, KeyError> {
+        let blank = AnyCircuit::blank(circuit);
+        let mut toxic: [Scalar; 5] = std::array::from_fn(|_| Scalar::random(&mut *rng));
+        let [alpha, beta, gamma, delta, tau] = toxic;
+        let (g1, g2) = (G1Projective::generator(), G2Projective::generator());
+        let made = generate_parameters(blank, g1, g2, alpha, beta, gamma, delta, tau);
+        toxic.fill(Scalar::ZERO);
+        std::hint::black_box(&mut toxic);
+        let generated = |source| KeyError::Generate { circuit: circuit.name, source };
+        ProvingKey::new(circuit, KeyOrigin::Dev, made.map_err(generated)?)
+            .map_err(|source| generated(SynthesisError::IoError(source)))
+    }
+
+    fn new(
+        circuit: &'static CircuitSpec,
+        origin: KeyOrigin,
+        parameters: Parameters<Bls12>,
+    ) -> io::Result<ProvingKey> {
+        let mut vk_bytes = Vec::new();
+        parameters.vk.write(&mut vk_bytes)?;
+        let verifying_key = VerifyingKey::from_bytes(&vk_bytes).map_err(io::Error::other)?;
+        let mut hash = blake3::Hasher::new();
+        parameters.write(&mut hash)?;
+        let (digest, bytes_len) = (Digest32::new(*hash.finalize().as_bytes()), hash.count());
+        Ok(ProvingKey { circuit, origin, parameters, digest, bytes_len, verifying_key })
+    }
+
+    /// Reads the byte form of a key pair whose digest the caller has checked.
+    fn parse(
+        circuit: &'static CircuitSpec,
+        origin: KeyOrigin,
+        bytes: &[u8],
+        points: PointChecks,
+    ) -> io::Result<ProvingKey> {
+        let mut rest = bytes;
+        let parameters = Parameters::read(&mut rest, points == PointChecks::Full)?;
+        if !rest.is_empty() {
+            return Err(io::Error::other(format!("{} bytes are left over", rest.len())));
+        }
+        check_sizes(circuit, &parameters)?;
+        ProvingKey::new(circuit, origin, parameters)
+    }
+
+    /// The circuit that the key is for.
+    pub fn circuit(&self) -> &'static CircuitSpec {
+        self.circuit
+    }
+
+    /// Who made the key.
+    pub fn origin(&self) -> KeyOrigin {
+        self.origin
+    }
+
+    /// BLAKE3 of the byte form; the key's name.
+    pub fn digest(&self) -> Digest32 {
+        self.digest
+    }
+
+    /// The other half of the pair.
+    pub fn verifying_key(&self) -> &VerifyingKey {
+        &self.verifying_key
+    }
+
+    /// What a store notes beside the key, and what a ledger registers.
+    pub fn manifest(&self) -> KeyManifest {
+        KeyManifest::of(self)
+    }
+
+    /// Writes the byte form, which begins with the verifying key's.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write(&self, writer: impl Write) -> io::Result<()> {
+        self.parameters.write(writer)
+    }
+
+    /// Proves that the input satisfies the circuit, with randomness from the operating system.
+    ///
+    /// Blocks, uses the process's rayon threads, and must not be called on one of them; see [`groth16::prove`].
+    ///
+    /// # Errors
+    /// The input is not one of the circuit's, or breaks a constraint.
+    pub fn prove(&self, input: &CircuitInput) -> Result<ProofBytes, ProveError> {
+        let circuit = AnyCircuit::with_input(self.circuit, input)?;
+        groth16::prove(&self.parameters, circuit, &mut OsRng)
+    }
+}
+
+impl fmt::Debug for ProvingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProvingKey({} {})", self.circuit.name, self.digest)
+    }
+}
+
+/// Whether every point of a proving key is checked to lie in its subgroup when the key is read.
+///
+/// That takes seconds for the deep circuits, and finds nothing in bytes that hash to a digest which was given to a
+/// key made or checked by us. So it is done once, when a key comes from somewhere else, and not at every start.
+/// The verifying key's points are checked always.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PointChecks {
+    Full,
+    AlreadyDone,
+}
+
+/// Refuses a key whose queries do not fit the circuit: bellman's prover would only notice half-way, or never.
+fn check_sizes(circuit: &CircuitSpec, parameters: &Parameters<Bls12>) -> io::Result<()> {
+    let shape = circuit.shape();
+    // bellman adds a constraint for each public input and one for the constant, and pads to a power of two.
+    let domain = (shape.constraints + shape.public_inputs + 1).next_power_of_two();
+    let found = [parameters.h.len(), parameters.l.len(), parameters.vk.ic.len()].map(|len| len as u64);
+    let expected = [domain - 1, shape.private_variables, shape.public_inputs + 1];
+    if found != expected {
+        let name = circuit.name;
+        return Err(io::Error::other(format!("the key's sizes {found:?} are not {name}'s {expected:?}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+pub(crate) mod tests;

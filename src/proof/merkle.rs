@@ -1,0 +1,207 @@
+//! Merkle trees of Poseidon: building them, opening a leaf, checking an opening.
+//!
+//! Owns the tree's definition. A leaf node is the hash of the leaf's two 128-bit halves under tag 1, so that every
+//! 32-byte value is a leaf and no two share a node; an inner node is the hash of two nodes under tag 2. An absent
+//! leaf has node 0, an absent subtree is the inner node of two absent ones, and the root is that of the smallest
+//! depth that holds the leaves: one leaf is a tree of depth 0.
+//!
+//! Absent halves are never hashed: there are as many of them as levels, and they are known in advance. Refuses a
+//! path element at or above the modulus, which would be a second spelling of another path.
+
+use std::sync::OnceLock;
+
+use blstrs::Scalar;
+use ff::Field;
+use thiserror::Error;
+
+use super::field::Bytes32;
+use super::poseidon::{ProofField, hash_pair};
+
+/// Most leaves that one request may bring: with it a tree is built in seconds, not minutes.
+pub const LEAVES_MAX: usize = 100_000;
+/// Longest path: the depth of the largest circuit.
+pub const PATH_LEN_MAX: usize = 32;
+/// Tag of a leaf node.
+pub const TAG_LEAF: u64 = 1;
+/// Tag of an inner node.
+pub const TAG_INNER: u64 = 2;
+
+/// Why something is no tree, or no opening of one. Positions are named, leaves and nodes are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum MerkleError {
+    /// A tree has at least one leaf.
+    #[error("a tree needs at least one leaf")]
+    NoLeaves,
+    /// More leaves than one request may bring.
+    #[error("{leaves} leaves are more than the limit of {LEAVES_MAX}")]
+    TooManyLeaves {
+        /// Number of leaves that came.
+        leaves: usize,
+    },
+    /// No leaf has this index.
+    #[error("index {index} is out of range for {leaves} leaves")]
+    IndexOutOfRange {
+        /// The index that was asked for.
+        index: u64,
+        /// Number of leaves in the tree.
+        leaves: usize,
+    },
+    /// The path has more elements than any tree has levels.
+    #[error("a path of {len} elements is longer than the limit of {PATH_LEN_MAX}")]
+    PathTooLong {
+        /// Number of path elements that came.
+        len: usize,
+    },
+    /// A tree as deep as the path is long has no such leaf.
+    #[error("index {index} is out of range for a path of {len} elements")]
+    IndexBeyondPath {
+        /// The index that was asked for.
+        index: u64,
+        /// Number of path elements.
+        len: usize,
+    },
+    /// A path element is not a node.
+    #[error("path element {position} is not below the field's modulus")]
+    PathElementNotCanonical {
+        /// Place in the path, counted from 0 at the leaf's side.
+        position: usize,
+    },
+}
+
+/// The node of a leaf.
+pub fn leaf_node<F: ProofField>(leaf: &Bytes32) -> F {
+    let (high, low) = leaf.halves();
+    hash_pair(TAG_LEAF, F::from_u128(high), F::from_u128(low))
+}
+
+/// The node above two nodes.
+pub fn inner_node<F: ProofField>(left: F, right: F) -> F {
+    hash_pair(TAG_INNER, left, right)
+}
+
+/// Root of an absent subtree of each height, 0 to [`PATH_LEN_MAX`].
+fn absent() -> &'static [Scalar; PATH_LEN_MAX + 1] {
+    static ABSENT: OnceLock<[Scalar; PATH_LEN_MAX + 1]> = OnceLock::new();
+    ABSENT.get_or_init(|| {
+        let mut nodes = [Scalar::ZERO; PATH_LEN_MAX + 1];
+        for height in 1..nodes.len() {
+            nodes[height] = inner_node(nodes[height - 1], nodes[height - 1]);
+        }
+        nodes
+    })
+}
+
+/// A tree with all its nodes, from which any leaf can be opened.
+///
+/// The nodes tell of the leaves (a guessed leaf can be confirmed), so there is no `Debug`.
+pub struct MerkleTree {
+    /// Present nodes, level by level: the leaves' nodes first, the root alone last.
+    levels: Vec<Vec<Scalar>>,
+}
+
+impl MerkleTree {
+    /// Builds the tree: about two permutations a leaf, on this thread.
+    ///
+    /// # Errors
+    /// No leaves, or more than [`LEAVES_MAX`].
+    pub fn new(leaves: &[Bytes32]) -> Result<MerkleTree, MerkleError> {
+        if leaves.is_empty() {
+            return Err(MerkleError::NoLeaves);
+        }
+        if leaves.len() > LEAVES_MAX {
+            return Err(MerkleError::TooManyLeaves { leaves: leaves.len() });
+        }
+        let mut levels = vec![leaves.iter().map(leaf_node).collect::<Vec<Scalar>>()];
+        while let Some(below) = levels.last().filter(|level| level.len() > 1) {
+            let absent = absent()[levels.len() - 1];
+            let above = below
+                .chunks(2)
+                .map(|pair| inner_node(pair[0], pair.get(1).copied().unwrap_or(absent)))
+                .collect();
+            levels.push(above);
+        }
+        Ok(MerkleTree { levels })
+    }
+
+    /// Number of leaves.
+    pub fn leaves(&self) -> usize {
+        self.levels[0].len()
+    }
+
+    /// Levels above the leaves, which is the length of every path.
+    pub fn depth(&self) -> usize {
+        self.levels.len() - 1
+    }
+
+    /// The root.
+    pub fn root(&self) -> Bytes32 {
+        Bytes32::from_scalar(&self.levels[self.depth()][0])
+    }
+
+    /// The siblings on the way from a leaf to the root, the leaf's own first.
+    ///
+    /// # Errors
+    /// The index is not below the number of leaves.
+    pub fn path(&self, index: u64) -> Result<Vec<Bytes32>, MerkleError> {
+        let out_of_range = MerkleError::IndexOutOfRange { index, leaves: self.leaves() };
+        let mut place = usize::try_from(index).map_err(|_| out_of_range)?;
+        if place >= self.leaves() {
+            return Err(out_of_range);
+        }
+        let mut path = Vec::with_capacity(self.depth());
+        for (height, level) in self.levels[..self.depth()].iter().enumerate() {
+            let sibling = level.get(place ^ 1).unwrap_or(&absent()[height]);
+            path.push(Bytes32::from_scalar(sibling));
+            place >>= 1;
+        }
+        Ok(path)
+    }
+}
+
+/// The root to which an opening leads. Bit `i` of the index says whether the node at height `i` is a right child.
+///
+/// # Errors
+/// The path is too long, an element is not canonical, or the index does not fit the path.
+pub fn root_of(leaf: &Bytes32, index: u64, path: &[Bytes32]) -> Result<Bytes32, MerkleError> {
+    let siblings = parse_path::<Scalar>(index, path)?;
+    let mut node = leaf_node(leaf);
+    for (height, sibling) in siblings.into_iter().enumerate() {
+        node = if index >> height & 1 == 0 { inner_node(node, sibling) } else { inner_node(sibling, node) };
+    }
+    Ok(Bytes32::from_scalar(&node))
+}
+
+/// Whether an opening leads to `root`.
+///
+/// # Errors
+/// As [`root_of`]. A root at or above the modulus is no root of any tree, so the answer is `false`.
+pub fn verify_path(
+    leaf: &Bytes32,
+    index: u64,
+    path: &[Bytes32],
+    root: &Bytes32,
+) -> Result<bool, MerkleError> {
+    Ok(root_of(leaf, index, path)? == *root)
+}
+
+/// Checks the shape of an opening; returns the path's elements.
+///
+/// # Errors
+/// As [`root_of`].
+pub(crate) fn parse_path<F: ProofField>(index: u64, path: &[Bytes32]) -> Result<Vec<F>, MerkleError> {
+    let len = path.len();
+    if len > PATH_LEN_MAX {
+        return Err(MerkleError::PathTooLong { len });
+    }
+    if index >> len != 0 {
+        return Err(MerkleError::IndexBeyondPath { index, len });
+    }
+    let element = |(position, bytes): (usize, &Bytes32)| {
+        bytes.to_scalar().map_err(|_| MerkleError::PathElementNotCanonical { position })
+    };
+    path.iter().enumerate().map(element).collect()
+}
+
+#[cfg(test)]
+#[path = "merkle_tests.rs"]
+mod tests;

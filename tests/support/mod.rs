@@ -1,0 +1,142 @@
+//! What the tests on real processes share: a `zkpnet dev` in a folder, a client, and waiting for something to become true.
+
+#![allow(dead_code, reason = "each test target uses its part of this")]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// No wait of a test is longer: when it is reached something is broken.
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
+
+/// Polls until `probe` finds something.
+pub(crate) fn poll_until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A running `zkpnet dev`; killed when dropped.
+pub(crate) struct DevNode {
+    child: Child,
+    pub(crate) client: Client,
+    errors: mpsc::Receiver<String>,
+}
+
+impl DevNode {
+    /// Starts a node on the folder and waits until it serves. `settings` are environment variables.
+    pub(crate) fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_zkpnet"))
+            .arg("dev")
+            .env("ZKPNET_HTTP__PORT", "0")
+            .env("ZKPNET_STORAGE__DATA_DIR", folder)
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, errors) = mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let mut said = Vec::new();
+        let deadline = Instant::now() + LIMIT;
+        let address = loop {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            let line = errors.recv_timeout(rest).unwrap_or_else(|_| panic!("did not start; it said:\n{}", said.join("\n")));
+            if let Some((_, address)) = line.split_once("health   http://") {
+                break address.split('/').next().unwrap().to_owned();
+            }
+            said.push(line);
+        };
+        Self { child, client: Client::new(&address), errors }
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is said.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, without waiting.
+    pub(crate) fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the process did not end within {limit:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What it has written to standard error since this was last asked.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.errors.try_iter().collect()
+    }
+}
+
+impl Drop for DevNode {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client of the HTTP API.
+#[derive(Clone)]
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    server: String,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+impl Client {
+    pub(crate) fn new(address: &str) -> Self {
+        let config =
+            ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(100))).http_status_as_error(false).build();
+        Self { agent: config.into(), server: format!("http://{address}") }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Result<Answer, ureq::Error> {
+        let mut answer = self.agent.get(format!("{}{path}", self.server)).call()?;
+        let status = answer.status().as_u16();
+        let text = answer.body_mut().read_to_string()?;
+        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    }
+
+    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Result<Answer, ureq::Error> {
+        let mut request = self.agent.post(format!("{}{path}", self.server));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut answer = request.send_json(body)?;
+        let status = answer.status().as_u16();
+        let text = answer.body_mut().read_to_string()?;
+        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    }
+}

@@ -1,0 +1,139 @@
+//! Holds the rules of the source tree that the compiler does not: which way imports run, how long files are, what the
+//! pure modules may name.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Modules of the crate from the ground up; each may use those before it in the list, and itself.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("ledger", &[]),
+    ("proof", &[]),
+    ("codec", &[]),
+    ("sealing", &["ledger"]),
+    ("config", &[]),
+    ("raft", &["ledger", "codec"]),
+    ("actors", &["ledger", "proof", "codec", "sealing", "raft"]),
+    ("http", &["ledger", "proof", "actors"]),
+    ("cli", &["ledger", "proof", "config", "http"]),
+    ("node", &["ledger", "proof", "codec", "sealing", "config", "raft", "actors", "http", "cli"]),
+];
+
+/// Where the code is asked to be split.
+const LINES_MAX: usize = 500;
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    assert!(!files.is_empty(), "{} holds no Rust file", folder.display());
+    files
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// A module's files: a folder, or a file of its name.
+fn files_of(module: &str) -> Vec<PathBuf> {
+    let folder = source().join(module);
+    if folder.is_dir() { rust_files(&folder) } else { vec![source().join(format!("{module}.rs"))] }
+}
+
+/// The code without comments, and without what stands behind `#[cfg(test)]` at the end of a file.
+fn code_of(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let code: Vec<&str> =
+        text.lines().take_while(|line| line.trim() != "#[cfg(test)]").filter(|line| !line.trim().starts_with("//")).collect();
+    code.join("\n")
+}
+
+fn is_test_file(file: &Path) -> bool {
+    file.components().any(|part| part.as_os_str() == "tests") || file.file_stem().is_some_and(|stem| stem == "tests")
+}
+
+#[test]
+fn imports_run_one_way() {
+    let mut wrong = Vec::new();
+    for (module, allowed) in LAYERS {
+        for file in files_of(module).iter().filter(|file| !is_test_file(file)) {
+            let code = code_of(file);
+            for (other, _) in LAYERS.iter().filter(|(other, _)| other != module && !allowed.contains(other)) {
+                if code.contains(&format!("crate::{other}::")) || code.contains(&format!("crate::{other};")) {
+                    wrong.push(format!("{} uses {other}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports against the layers:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_has_its_place_in_the_layers() {
+    let listed: Vec<&str> = LAYERS.iter().map(|(module, _)| *module).collect();
+    let root = fs::read_to_string(source().join("lib.rs")).unwrap();
+    for module in root.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')) {
+        assert!(listed.contains(&module), "{module} is not in LAYERS");
+    }
+}
+
+#[test]
+fn the_pure_modules_name_no_runtime_and_read_no_clock() {
+    let forbidden =
+        ["actix", "tokio::", "openraft", "tonic", "redb", "std::time::Instant", "SystemTime", "Instant::now", "thread::"];
+    let mut wrong = Vec::new();
+    for module in ["ledger", "proof"] {
+        for file in files_of(module).iter().filter(|file| !is_test_file(file)) {
+            let code = code_of(file);
+            wrong.extend(forbidden.iter().filter(|word| code.contains(**word)).map(|word| format!("{}: {word}", file.display())));
+        }
+    }
+    // The ledger does no I/O either, and draws no randomness.
+    for file in files_of("ledger") {
+        let code = code_of(&file);
+        let words = ["std::fs", "std::net", "rand_core", "OsRng", "HashMap", "HashSet"];
+        wrong.extend(words.iter().filter(|word| code.contains(**word)).map(|word| format!("{}: {word}", file.display())));
+    }
+    assert!(wrong.is_empty(), "impure:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_codec_names_bincode_and_only_raft_names_openraft_and_redb() {
+    for (word, home) in [("bincode::", "codec.rs"), ("openraft::", "raft"), ("redb::", "raft")] {
+        for file in rust_files(&source()) {
+            let is_home = file.strip_prefix(source()).unwrap().starts_with(home);
+            assert!(is_home || !code_of(&file).contains(word), "{} names {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_and_stays_short() {
+    let mut wrong = Vec::new();
+    for file in rust_files(&source()) {
+        let text = fs::read_to_string(&file).unwrap();
+        if !text.starts_with("//!") {
+            wrong.push(format!("{} does not begin with //!", file.display()));
+        }
+        let lines = text.lines().count();
+        if lines > LINES_MAX {
+            wrong.push(format!("{} has {lines} lines", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_code_is_nowhere_allowed() {
+    for file in rust_files(&source()) {
+        assert!(!code_of(&file).contains("allow(unsafe_code)"), "{}", file.display());
+    }
+}
