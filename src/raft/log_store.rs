@@ -64,6 +64,14 @@ pub(super) struct Keep {
     purged: Option<LogId>,
     committed: Option<LogId>,
     cluster: Option<ClusterId>,
+    /// The first error that made this store, or its use, impossible.
+    failure: Option<String>,
+}
+
+impl Keep {
+    fn fail(&mut self, error: &StoreError) {
+        self.failure.get_or_insert_with(|| error.to_string());
+    }
 }
 
 /// The log store; clones share one file and one writer thread.
@@ -218,6 +226,15 @@ impl LogProgress {
 
     pub(super) fn cluster(&self) -> Option<ClusterId> {
         lock(&self.keep).cluster
+    }
+
+    /// Why the log cannot be written or used any longer, if so.
+    pub(super) fn failure(&self) -> Option<String> {
+        lock(&self.keep).failure.clone()
+    }
+
+    pub(super) fn fail(&self, error: &StoreError) {
+        lock(&self.keep).fail(error);
     }
 
     /// The newest entry that this node knows to be committed.
@@ -395,6 +412,7 @@ fn load(file: &DatabaseFile, limits: LogLimits) -> Result<Keep, StoreError> {
         purged,
         committed: decode_meta(file, &records, meta::COMMITTED)?,
         cluster: decode_meta(file, &records, meta::CLUSTER)?,
+        failure: None,
     })
 }
 

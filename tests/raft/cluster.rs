@@ -2,7 +2,7 @@
 
 use crate::support::{Cluster, PATIENCE, assert_input, has_task, poll_until, register, submit};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use zkpnet::raft::{NodeId, ProposeError, RaftService, ReadError, Role};
 
@@ -95,52 +95,64 @@ async fn a_leader_whose_words_are_lost_in_one_direction_is_replaced() {
 }
 
 /// Proposes tasks one after another to whoever leads, until told to stop; gives the numbers that were acknowledged.
-fn load(nodes: Vec<RaftService>, first: u64, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<u64>> {
+fn load(nodes: Vec<RaftService>, first: u64, run: Arc<Run>) -> tokio::task::JoinHandle<Vec<u64>> {
     tokio::spawn(async move {
         let mut acknowledged = Vec::new();
         let mut number = first;
-        while !stop.load(Ordering::SeqCst) {
-            let mut is_done = false;
+        while !run.is_over.load(Ordering::SeqCst) {
             for raft in nodes.iter().filter(|raft| raft.status().role == Role::Leader) {
-                is_done |= raft.propose(submit(number, 64)).await.is_ok();
+                if raft.propose(submit(number, 64)).await.is_ok() {
+                    acknowledged.push(number);
+                    run.acknowledged.fetch_add(1, Ordering::SeqCst);
+                }
+                number += 1;
             }
-            if is_done {
-                acknowledged.push(number);
-            } else {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            number += 1;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         acknowledged
     })
 }
 
+#[derive(Default)]
+struct Run {
+    is_over: AtomicBool,
+    acknowledged: AtomicU64,
+}
+
+fn impatient(config: &mut zkpnet::raft::RaftConfig) {
+    // A proposer that is stuck with a leader that was cut off soon turns to the next one.
+    config.proposal_time_limit = Duration::from_millis(700);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_task_is_lost_when_leaders_are_cut_off_under_load() {
-    let cluster = Cluster::start(3, unchanged).await;
+    let cluster = Cluster::start(3, impatient).await;
     cluster.leader().await;
     cluster.commit(register()).await;
-    let stop = Arc::new(AtomicBool::new(false));
+    let run = Arc::new(Run::default());
     let nodes: Vec<_> = cluster.running().cloned().collect();
     let loads: Vec<_> =
-        (0..4).map(|proposer| load(nodes.clone(), 1_000_000 * (proposer + 1), stop.clone())).collect();
+        (0..4).map(|proposer| load(nodes.clone(), 1_000_000 * (proposer + 1), run.clone())).collect();
+    let more = async |what: &str| {
+        let before = run.acknowledged.load(Ordering::SeqCst);
+        let has_grown = || (run.acknowledged.load(Ordering::SeqCst) >= before + 10).then_some(());
+        poll_until(what, has_grown).await;
+    };
     for _ in 0..3 {
+        more("tasks are acknowledged").await;
         let old = cluster.leader().await;
         let others = cluster.others(old);
         cluster.network.isolate(old, others.iter().copied());
-        let new = cluster.leader_among(&others).await;
-        let applied = cluster.node(new).status().applied;
-        poll_until("the new leader commits", || (cluster.node(new).status().applied > applied).then_some(()))
-            .await;
+        cluster.leader_among(&others).await;
+        more("tasks are acknowledged by the new leader").await;
         cluster.network.heal();
     }
     cluster.leader().await;
-    stop.store(true, Ordering::SeqCst);
+    run.is_over.store(true, Ordering::SeqCst);
     let mut acknowledged = Vec::new();
     for load in loads {
         acknowledged.extend(load.await.unwrap());
     }
-    assert!(acknowledged.len() > 20, "only {} tasks were acknowledged", acknowledged.len());
     cluster.assert_equal_ledgers().await;
     for raft in cluster.running() {
         let lost: Vec<_> = acknowledged.iter().filter(|&&number| !has_task(raft, number)).collect();
@@ -226,6 +238,10 @@ async fn a_node_that_is_asked_to_stand_for_election_takes_over() {
     loop {
         let old = cluster.leader().await;
         cluster.assert_equal_ledgers().await;
+        // For the time of a lease after its election a leader votes for nobody else.
+        let elected = std::time::Instant::now();
+        poll_until("the lease is over", || (elected.elapsed() > Duration::from_millis(700)).then_some(()))
+            .await;
         let target: NodeId = cluster.others(old)[0];
         let term = cluster.node(old).status().term;
         cluster.node(target).trigger_elect().await.unwrap();

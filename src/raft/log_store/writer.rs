@@ -47,6 +47,7 @@ impl Writer {
             };
             if let Err(error) = &result {
                 has_failed = true;
+                lock(&self.keep).fail(error);
                 tracing::error!(%error, "the Raft log cannot be written");
             }
             self.answer(waiting.drain(..), result.map_err(Arc::new));

@@ -93,14 +93,14 @@ async fn a_foreign_file_and_a_torn_file_are_errors() {
         let directory = filled().await;
         let file = directory.path().join(name);
         std::fs::write(&file, "this is not a database\n".repeat(1000)).unwrap();
-        let text = open_both(directory.path()).err().expect("a foreign file opened").to_string();
+        let text = open_both(directory.path()).expect_err("a foreign file opened").to_string();
         assert!(text.contains(name), "{text}");
 
         let directory = filled().await;
         let file = directory.path().join(name);
         let length = std::fs::metadata(&file).unwrap().len();
         std::fs::File::options().write(true).open(&file).unwrap().set_len(length / 3).unwrap();
-        let text = open_both(directory.path()).err().expect("a torn file opened").to_string();
+        let text = open_both(directory.path()).expect_err("a torn file opened").to_string();
         assert!(text.contains(name), "{text}");
     }
 }
