@@ -51,3 +51,26 @@ fn priority_is_a_head_start_and_no_more() {
         assert_eq!(first, if is_overtaken { high } else { normal }, "{later_by_ms} ms later");
     }
 }
+
+#[test]
+fn a_leader_whose_clock_is_behind_does_not_propose_a_task_that_is_overdue_by_the_ledgers_clock() {
+    let mut world = World::with_worker(1);
+    let overdue = world.submit_with(|new| new.deadline_ms = Some(10));
+    world.now(50);
+    let next = world.submit();
+    let placed = world.ledger.place(&world.fleet(), UnixMillis(world.now.0 - 45), 10);
+    assert_eq!(placed.iter().map(|placement| placement.task).collect::<Vec<_>>(), [next]);
+    assert_ne!(next, overdue);
+}
+
+#[test]
+fn a_back_off_that_ended_by_the_ledgers_clock_has_ended_for_a_leader_whose_clock_is_behind() {
+    let mut world = World::with_worker(1);
+    let task = world.submit();
+    world.grant(task);
+    world.fail(task, FailureKind::ProverError);
+    world.now(1_000_000);
+    world.submit();
+    let placed = world.ledger.place(&world.fleet(), START, 1);
+    assert_eq!(placed.first().map(|placement| placement.task), Some(task));
+}
