@@ -91,8 +91,11 @@ impl Ledger {
     }
 
     fn candidates<'a>(&'a self, fleet: &'a [FleetMember]) -> Vec<Candidate<'a>> {
+        let mut seen = BTreeSet::new();
         fleet
             .iter()
+            // A worker that is named twice still has its capacity once.
+            .filter(|member| seen.insert((&member.worker, member.incarnation)))
             .filter_map(|member| {
                 let record = self.workers.get(&member.worker)?;
                 let leases = self.index.leases_of(&member.worker);

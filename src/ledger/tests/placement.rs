@@ -74,3 +74,12 @@ fn a_back_off_that_ended_by_the_ledgers_clock_has_ended_for_a_leader_whose_clock
     let placed = world.ledger.place(&world.fleet(), START, 1);
     assert_eq!(placed.first().map(|placement| placement.task), Some(task));
 }
+
+#[test]
+fn a_worker_that_the_fleet_names_twice_is_not_given_more_than_its_capacity() {
+    let mut world = World::with_worker(1);
+    world.submit();
+    world.submit();
+    let fleet = [world.fleet(), world.fleet()].concat();
+    assert_eq!(world.ledger.place(&fleet, world.now, 10).len(), 1);
+}
