@@ -44,6 +44,9 @@ impl Ledger {
     fn decide(&mut self, term: Term, command: &Command, effects: &mut Effects) -> Decision {
         match command {
             Command::SetPolicy(policy) => {
+                if !(1..=Policy::MAX_ATTEMPTS_LIMIT).contains(&policy.max_attempts_default) {
+                    return Err(Rejection::Malformed("max_attempts_default is out of range".into()));
+                }
                 self.meta.policy = policy.clone();
                 Ok(Reply::Done)
             }

@@ -172,3 +172,15 @@ fn cancelling_is_for_the_tenant_drops_the_input_and_may_be_repeated() {
     let finished = Rejection::TaskFinished { task: done, status: TaskStatus::Completed };
     assert_eq!(world.apply(late).reply, Err(finished));
 }
+
+#[test]
+fn a_policy_whose_default_of_attempts_is_out_of_range_is_refused() {
+    let mut world = World::with_worker(1);
+    for max_attempts_default in [0, Policy::MAX_ATTEMPTS_LIMIT + 1, u32::MAX] {
+        let policy = Policy { max_attempts_default, ..Policy::default() };
+        assert!(matches!(world.apply(Command::SetPolicy(policy)).reply, Err(Rejection::Malformed(_))));
+    }
+    let task = world.submit();
+    assert_eq!(world.task(task).max_attempts, Policy::default().max_attempts_default);
+    world.ledger.check_invariants().unwrap();
+}
