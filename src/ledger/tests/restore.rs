@@ -84,3 +84,54 @@ fn attempts_that_contradict_the_state_are_noticed() {
     });
     assert!(matches!(error, RestoreError::Inconsistent(InvariantViolation::Attempts { .. })), "{error}");
 }
+
+#[test]
+fn records_without_the_meta_record_are_refused() {
+    let ledger = busy_world().ledger;
+    let records = ledger.records().filter(|record| !matches!(record, Record::Meta(_)));
+    assert_eq!(Ledger::restore(records), Err(RestoreError::MetaMissing));
+    let only_a_circuit = [Record::Circuit(circuit())];
+    assert_eq!(Ledger::restore(only_a_circuit), Err(RestoreError::MetaMissing));
+}
+
+#[test]
+fn two_tasks_with_one_sequence_number_are_refused() {
+    let error = restore_damaged(|record| {
+        if let Record::Task(task) = record {
+            task.sequence = 1;
+        }
+    });
+    assert!(matches!(error, RestoreError::Inconsistent(InvariantViolation::Identity(_))), "{error}");
+}
+
+#[test]
+fn a_sequence_number_that_was_never_given_out_is_refused() {
+    let error = restore_damaged(|record| {
+        if let Record::Task(task) = record {
+            task.sequence += 1000;
+        }
+    });
+    assert!(matches!(error, RestoreError::Inconsistent(InvariantViolation::Identity(_))), "{error}");
+}
+
+#[test]
+fn one_idempotency_key_on_two_tasks_is_refused() {
+    let error = restore_damaged(|record| {
+        if let Record::Task(task) = record {
+            task.idempotency_keys = vec![KeyUse { key: key("same"), answer: KeyAnswer::Submitted }];
+        }
+    });
+    assert!(matches!(error, RestoreError::Inconsistent(InvariantViolation::Identity(_))), "{error}");
+}
+
+#[test]
+fn totals_that_overflow_are_refused_and_do_not_panic() {
+    let error = restore_damaged(|record| {
+        if let Record::Meta(meta) = record {
+            meta.counters.tasks_completed = u64::MAX;
+            meta.counters.tasks_failed = u64::MAX;
+            meta.counters.tasks_forgotten = u64::MAX;
+        }
+    });
+    assert!(matches!(error, RestoreError::Inconsistent(InvariantViolation::Counters(_))), "{error}");
+}
