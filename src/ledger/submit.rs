@@ -66,8 +66,12 @@ impl Ledger {
         let all = TaskId(uuid::Uuid::max());
         let range = (tenant, fingerprint, 0, none)..=(tenant, fingerprint, u64::MAX, all);
         let &(_, _, _, id) = self.index.fingerprints.range(range).next_back()?;
-        let is_good = match self.tasks.get(&id)?.state {
-            TaskState::Pending { .. } | TaskState::Leased(_) => true,
+        let task = self.tasks.get(&id)?;
+        let is_good = match task.state {
+            // One that is overdue fails with the next sweep: it must not take a fresh request with it.
+            TaskState::Pending { .. } | TaskState::Leased(_) => {
+                task.deadline.is_none_or(|deadline| deadline > self.meta.now)
+            }
             TaskState::Completed { at, .. } => at.plus(self.meta.policy.cache_ttl_ms) > self.meta.now,
             TaskState::Failed { .. } | TaskState::Cancelled { .. } => false,
         };

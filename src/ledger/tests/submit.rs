@@ -184,3 +184,16 @@ fn a_policy_whose_default_of_attempts_is_out_of_range_is_refused() {
     assert_eq!(world.task(task).max_attempts, Policy::default().max_attempts_default);
     world.ledger.check_invariants().unwrap();
 }
+
+#[test]
+fn an_overdue_task_does_not_answer_an_equal_request() {
+    let mut world = World::with_worker(1);
+    let overdue = world.submit_with(|new| (new.cache, new.deadline_ms) = (CacheUse::Allowed, Some(10)));
+    world.now(9);
+    let id = world.fresh_id();
+    let equal = world.new_task(id);
+    assert_eq!(world.apply_submit(equal.clone()).reply, Ok(Reply::Cached { task: overdue }));
+    world.now(1);
+    let later = NewTask { at: world.now, ..equal };
+    assert_eq!(world.apply_submit(later).reply, Ok(Reply::Submitted { task: id }));
+}
