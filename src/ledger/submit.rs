@@ -22,7 +22,12 @@ impl Ledger {
         check_form(new)?;
         if let Some(known) = self.tasks.get(&new.id) {
             // The same proposal twice (its first answer was lost on the way): not a second task.
-            return if known.tenant == new.tenant && known.fingerprint == new.fingerprint {
+            let is_key_known = new
+                .idempotency_key
+                .as_ref()
+                .is_none_or(|key| known.idempotency_keys.iter().any(|used| used.key == *key));
+            let is_same = known.tenant == new.tenant && known.fingerprint == new.fingerprint;
+            return if is_same && is_key_known {
                 Ok(Reply::Submitted { task: known.id })
             } else {
                 Err(Rejection::Malformed("the task id is taken".into()))

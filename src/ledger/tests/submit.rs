@@ -197,3 +197,12 @@ fn an_overdue_task_does_not_answer_an_equal_request() {
     let later = NewTask { at: world.now, ..equal };
     assert_eq!(world.apply_submit(later).reply, Ok(Reply::Submitted { task: id }));
 }
+
+#[test]
+fn a_known_id_with_a_key_that_it_was_not_submitted_with_is_refused() {
+    let mut world = World::with_worker(1);
+    let id = world.submit();
+    let mut again = world.new_task(id);
+    again.idempotency_key = Some(key("other"));
+    assert!(matches!(world.apply_submit(again).reply, Err(Rejection::Malformed(_))));
+}
