@@ -70,6 +70,7 @@ impl Ledger {
                     version: version.clone(),
                     state: WorkerState::Active,
                     registered_at: self.meta.now,
+                    lost_at: None,
                 };
                 self.register_worker(record, effects)
             }
@@ -220,11 +221,13 @@ impl Ledger {
     }
 
     fn lose_worker(&mut self, id: &WorkerId, incarnation: Incarnation, effects: &mut Effects) -> Decision {
+        let now = self.meta.now;
         let worker = self.live_worker(id, incarnation)?;
         if worker.state == WorkerState::Lost {
             return Ok(Reply::Done);
         }
         worker.state = WorkerState::Lost;
+        worker.lost_at = Some(now);
         effects.touched.insert(RecordKey::Worker(id.clone()));
         effects.events.push(Event::WorkerLost { worker: id.clone(), incarnation });
         self.release_leases_of(id, effects);

@@ -8,7 +8,6 @@ use super::policy::Policy;
 use super::record::RecordKey;
 use super::state::Ledger;
 use super::task::FailureReason;
-use super::worker::WorkerState;
 
 impl Ledger {
     pub(super) fn sweep(&mut self, effects: &mut Effects) {
@@ -69,7 +68,7 @@ impl Ledger {
         let old: Vec<WorkerId> = self
             .workers
             .values()
-            .filter(|w| w.state == WorkerState::Lost && w.registered_at.plus(age_ms) <= now)
+            .filter(|worker| worker.lost_at.is_some_and(|lost_at| lost_at.plus(age_ms) <= now))
             .map(|worker| worker.id.clone())
             .take(Policy::SWEEP_MAX)
             .collect();

@@ -128,3 +128,22 @@ fn losing_a_worker_that_held_a_last_attempt_fails_the_task() {
         ]
     );
 }
+
+#[test]
+fn a_lost_worker_is_remembered_for_the_retention_time_from_its_loss_on() {
+    let mut world = World::with_worker(1);
+    let age_ms = world.ledger.policy().retention_age_ms;
+    world.now(age_ms + 1);
+    world.lose(1);
+    world.sweep();
+    assert!(
+        world.ledger.worker(&worker()).is_some(),
+        "its life must not be forgotten while its process may come back"
+    );
+    world.now(age_ms - 1);
+    world.sweep();
+    assert!(world.ledger.worker(&worker()).is_some());
+    world.now(1);
+    world.sweep();
+    assert!(world.ledger.worker(&worker()).is_none());
+}
