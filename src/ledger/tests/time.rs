@@ -135,3 +135,23 @@ fn any_command_that_carries_the_time_ends_back_offs() {
     assert_eq!(world.ledger.next_backoff_end(), None);
     assert_eq!(world.ledger.queue_position(world.task(task)), Some(0));
 }
+
+#[test]
+fn a_sweep_that_is_due_by_the_ledgers_clock_is_due_at_once() {
+    let mut world = World::with_worker(1);
+    world.submit_with(|new| new.deadline_ms = Some(10));
+    assert_eq!(world.ledger.next_sweep_at(), Some(START.plus(10)));
+    world.now(10);
+    world.submit();
+    assert_eq!(world.ledger.next_sweep_at(), Some(UnixMillis(0)), "a leader's clock may be behind");
+    world.sweep();
+    assert_eq!(world.ledger.next_sweep_at(), Some(START.plus(10 + Policy::default().retention_age_ms)));
+}
+
+#[test]
+fn a_lost_worker_asks_for_a_sweep() {
+    let mut world = World::with_worker(1);
+    assert_eq!(world.ledger.next_sweep_at(), None);
+    world.lose(1);
+    assert_eq!(world.ledger.next_sweep_at(), Some(START.plus(Policy::default().retention_age_ms)));
+}
