@@ -201,3 +201,34 @@ fn starting_twice_tells_the_time_of_the_first_start() {
     assert_eq!(world.task(task).lease().unwrap().started_at, Some(START.plus(5)));
     assert_eq!(world.task(task).status(), TaskStatus::InProgress);
 }
+
+#[test]
+fn a_task_given_back_again_and_again_has_to_wait() {
+    let mut world = World::with_worker(1);
+    let task = world.submit();
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        world.grant(task);
+        world.give_back(task);
+        let TaskState::Pending { not_before } = world.task(task).state else { panic!("it does not wait") };
+        waits.push(not_before.0 - world.now.0);
+        world.now(not_before.0 - world.now.0);
+    }
+    assert_eq!(waits[0], 0, "the first time costs nothing");
+    assert!(waits[1..].iter().all(|wait| *wait >= Policy::default().retry_backoff_base_ms / 2), "{waits:?}");
+    assert_eq!(world.task(task).attempts_used, 0);
+}
+
+#[test]
+fn an_attempt_that_failed_in_between_ends_the_row_of_leases_given_back() {
+    let mut world = World::with_worker(1);
+    let task = world.submit();
+    world.grant(task);
+    world.give_back(task);
+    world.grant(task);
+    world.fail(task, FailureKind::ProverError);
+    world.now(60_000);
+    world.grant(task);
+    world.give_back(task);
+    assert_eq!(world.task(task).state, TaskState::Pending { not_before: world.now });
+}
