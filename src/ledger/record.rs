@@ -122,7 +122,7 @@ impl Ledger {
         if !has_meta && ledger != Self::default() {
             return Err(RestoreError::MetaMissing);
         }
-        ledger.rebuild_indices();
+        ledger.index = ledger.indices_of_records();
         ledger.check_invariants()?;
         Ok(ledger)
     }
