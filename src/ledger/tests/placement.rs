@@ -83,3 +83,25 @@ fn a_worker_that_the_fleet_names_twice_is_not_given_more_than_its_capacity() {
     let fleet = [world.fleet(), world.fleet()].concat();
     assert_eq!(world.ledger.place(&fleet, world.now, 10).len(), 1);
 }
+
+#[test]
+fn a_task_back_from_its_back_off_is_not_held_up_by_one_of_a_circuit_that_nobody_can_take() {
+    let mut world = World::with_worker(2);
+    let other = Circuit { id: CircuitId::new("other").unwrap(), ..circuit() };
+    world.done(Command::RegisterCircuit(Box::new(other.clone())));
+    let mut registration = world.registration(named("gone"), 1, 1, 1);
+    if let Command::RegisterWorker { circuits, .. } = &mut registration {
+        *circuits = vec![other.id.clone()];
+    }
+    world.done(registration);
+    let stuck = world.submit_with(|new| new.circuit = other.id.clone());
+    let fitting = world.submit();
+    world.done(world.grant_command(stuck, named("gone"), 1));
+    world.grant(fitting);
+    let (term, incarnation, at) = (TERM, Incarnation(1), world.now);
+    world.done(Command::LoseWorker { term, worker: named("gone"), incarnation, at });
+    world.fail(fitting, FailureKind::ProverError);
+    // The ledger's clock has not moved since: both are found by the ends of their back-offs.
+    let placed = world.ledger.place(&world.fleet(), world.now.plus(60_000), 9);
+    assert_eq!(placed.iter().map(|placement| placement.task).collect::<Vec<_>>(), [fitting]);
+}
