@@ -44,6 +44,9 @@ impl Ledger {
     fn decide(&mut self, term: Term, command: &Command, effects: &mut Effects) -> Decision {
         match command {
             Command::SetPolicy(policy) => {
+                if !(1..=Policy::MAX_ATTEMPTS_LIMIT).contains(&policy.max_attempts_default) {
+                    return Err(Rejection::Malformed("max_attempts_default is out of range".into()));
+                }
                 self.meta.policy = policy.clone();
                 Ok(Reply::Done)
             }
@@ -67,6 +70,7 @@ impl Ledger {
                     version: version.clone(),
                     state: WorkerState::Active,
                     registered_at: self.meta.now,
+                    lost_at: None,
                 };
                 self.register_worker(record, effects)
             }
@@ -99,14 +103,7 @@ impl Ledger {
             Command::ReturnLease { task, attempt, worker, at } => {
                 self.advance_now(*at);
                 self.check_lease(*task, *attempt, Some(worker))?;
-                self.meta.counters.leases_returned += 1;
-                let now = self.meta.now;
-                self.change_task(*task, effects, |task| {
-                    end_attempt(task, now, AttemptEnd::Returned);
-                    trim_returned(task);
-                    task.state = TaskState::Pending { not_before: now };
-                });
-                effects.events.push(Event::TaskRequeued { task: *task, not_before: now });
+                self.give_back(*task, effects);
                 Ok(Reply::Done)
             }
             Command::ExpireLease { term: proposed, task, attempt, at } => {
@@ -217,11 +214,13 @@ impl Ledger {
     }
 
     fn lose_worker(&mut self, id: &WorkerId, incarnation: Incarnation, effects: &mut Effects) -> Decision {
+        let now = self.meta.now;
         let worker = self.live_worker(id, incarnation)?;
         if worker.state == WorkerState::Lost {
             return Ok(Reply::Done);
         }
         worker.state = WorkerState::Lost;
+        worker.lost_at = Some(now);
         effects.touched.insert(RecordKey::Worker(id.clone()));
         effects.events.push(Event::WorkerLost { worker: id.clone(), incarnation });
         self.release_leases_of(id, effects);
@@ -408,6 +407,25 @@ impl Ledger {
         }
     }
 
+    /// Puts a task back whose lease was returned: at once the first time. A task that comes back again and again has to
+    /// wait like one that fails, or it would go round between scheduler and worker as fast as the log can carry it.
+    fn give_back(&mut self, id: TaskId, effects: &mut Effects) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let before = task.attempts.iter().rev().skip(1).take_while(|record| is_returned(record)).count();
+        let now = self.meta.now;
+        let not_before = match u32::try_from(before).unwrap_or(u32::MAX) {
+            0 => now,
+            before => now.plus(backoff_ms(&self.meta.policy, id, before)),
+        };
+        self.meta.counters.leases_returned += 1;
+        self.change_task(id, effects, |task| {
+            end_attempt(task, now, AttemptEnd::Returned);
+            trim_returned(task);
+            task.state = TaskState::Pending { not_before };
+        });
+        effects.events.push(Event::TaskRequeued { task: id, not_before });
+    }
+
     /// Ends the current attempt as used up: the task waits again, or fails when it has no attempt left.
     fn use_up_attempt(&mut self, id: TaskId, end: AttemptEnd, effects: &mut Effects) {
         let now = self.meta.now;
@@ -493,15 +511,14 @@ fn end_attempt(task: &mut Task, now: UnixMillis, end: AttemptEnd) {
     }
 }
 
+fn is_returned(record: &AttemptRecord) -> bool {
+    matches!(record.end, Some((_, AttemptEnd::Returned)))
+}
+
 /// Forgets the oldest attempts given back beyond [`RETURNED_ATTEMPTS_KEPT`].
 fn trim_returned(task: &mut Task) {
-    let is_returned = |record: &AttemptRecord| matches!(record.end, Some((_, AttemptEnd::Returned)));
-    let mut excess = task
-        .attempts
-        .iter()
-        .filter(|record| is_returned(record))
-        .count()
-        .saturating_sub(RETURNED_ATTEMPTS_KEPT);
+    let returned = task.attempts.iter().filter(|record| is_returned(record)).count();
+    let mut excess = returned.saturating_sub(RETURNED_ATTEMPTS_KEPT);
     task.attempts.retain(|record| {
         let drop = excess > 0 && is_returned(record);
         excess -= usize::from(drop);

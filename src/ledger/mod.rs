@@ -25,6 +25,8 @@ mod retry;
 mod state;
 mod submit;
 mod task;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use circuit::Circuit;
