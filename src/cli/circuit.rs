@@ -1,7 +1,7 @@
 //! `zkpnet circuit`: list, verifying-key.
 
 use super::client::percent_encode;
-use super::output::{Format, member, printable, print_line, table};
+use super::output::{Format, member, print_line, printable, table};
 use super::{Failure, ServiceArgs, Verdict};
 use serde_json::Value;
 use std::time::Duration;

@@ -25,13 +25,7 @@ pub(super) struct Client {
 #[derive(Debug)]
 pub(super) enum CallError {
     /// It answered with an error.
-    Problem {
-        status: u16,
-        detail: String,
-        code: String,
-        request_id: String,
-        task_id: String,
-    },
+    Problem { status: u16, detail: String, code: String, request_id: String, task_id: String },
     /// There was no answer.
     NoAnswer { base: String, reason: String },
     /// The answer is not what this service answers.
@@ -63,7 +57,9 @@ impl fmt::Display for CallError {
                 f.write_str(")")
             }
             Self::NoAnswer { base, reason } => write!(f, "no answer from {base}: {}", printable(reason)),
-            Self::Strange { base, reason } => write!(f, "{base} does not answer as it should: {}", printable(reason)),
+            Self::Strange { base, reason } => {
+                write!(f, "{base} does not answer as it should: {}", printable(reason))
+            }
         }
     }
 }
@@ -99,7 +95,12 @@ impl Client {
     }
 
     /// Sends a JSON body with headers.
-    pub(super) fn post(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Result<Value, CallError> {
+    pub(super) fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Value, CallError> {
         let mut request = self.agent.post(self.url(path));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -116,7 +117,10 @@ impl Client {
         if status.is_success() {
             return Ok(());
         }
-        Err(CallError::Strange { base: self.base.clone(), reason: format!("status {} at {path}", status.as_u16()) })
+        Err(CallError::Strange {
+            base: self.base.clone(),
+            reason: format!("status {} at {path}", status.as_u16()),
+        })
     }
 
     fn url(&self, path_and_query: &str) -> String {
@@ -135,10 +139,12 @@ impl Client {
         let request = request.config().timeout_global(Some(EXCHANGE_TIMEOUT + wait)).build();
         let mut response = send(request).map_err(no_answer)?;
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(no_answer)?;
+        let body =
+            response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(no_answer)?;
         let parsed: Result<Value, _> = serde_json::from_slice(&body);
         if (200..300).contains(&status) {
-            return parsed.map_err(|error| strange(format!("status {status} with a body that is not JSON ({error})")));
+            return parsed
+                .map_err(|error| strange(format!("status {status} with a body that is not JSON ({error})")));
         }
         match parsed {
             Ok(problem) if problem.get("code").is_some() => {
@@ -154,7 +160,8 @@ impl Client {
 
 fn is_local(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    bare.eq_ignore_ascii_case("localhost")
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A text as a part of a path or a query.

@@ -38,7 +38,8 @@ pub(super) fn run(args: &ConfigArgs) -> Result<Verdict, Failure> {
         }
         Err(errors) => {
             // All but the last here, and the last by the caller, which also knows the exit code.
-            let (last, others) = errors.errors().split_last().map_or((None, &[][..]), |(last, rest)| (Some(last), rest));
+            let (last, others) =
+                errors.errors().split_last().map_or((None, &[][..]), |(last, rest)| (Some(last), rest));
             others.iter().for_each(|error| print_error(&error.to_string()));
             let last = last.map_or_else(|| errors.to_string(), ToString::to_string);
             Err(Failure::Usage(anyhow::Error::msg(last)))

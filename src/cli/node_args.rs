@@ -116,8 +116,9 @@ impl DemoArgs {
             return Ok(DemoLoaded { loaded, folder: None });
         }
         let path = std::env::temp_dir().join(format!("zkpnet-demo-{}", uuid::Uuid::now_v7()));
-        std::fs::create_dir_all(&path)
-            .map_err(|error| anyhow::anyhow!("cannot make the temporary folder {}: {error}", path.display()))?;
+        std::fs::create_dir_all(&path).map_err(|error| {
+            anyhow::anyhow!("cannot make the temporary folder {}: {error}", path.display())
+        })?;
         let folder = TemporaryFolder(path.clone());
         let loaded = self.flags.load(Role::Demo, path.to_str())?;
         Ok(DemoLoaded { loaded, folder: Some(folder) })

@@ -77,20 +77,32 @@ struct Finding {
 /// or is no proof, is a finding.
 fn check(task: &Value, key: &Value) -> anyhow::Result<Finding> {
     let circuit = member(task, "circuit");
-    ensure!(!circuit.is_empty(), "the task file has no `circuit`: it must hold what GET /api/v1/tasks/{{id}} answers");
+    ensure!(
+        !circuit.is_empty(),
+        "the task file has no `circuit`: it must hold what GET /api/v1/tasks/{{id}} answers"
+    );
     let status = member(task, "status");
     let proof = member(task, "proof");
     if proof.is_empty() {
-        bail!("the task file has no `proof`; the task is {}", if status.is_empty() { "of unknown status" } else { &status });
+        bail!(
+            "the task file has no `proof`; the task is {}",
+            if status.is_empty() { "of unknown status" } else { &status }
+        );
     }
     let key_circuit = member(key, "circuit");
     ensure!(key_circuit == circuit, "the key is of circuit {key_circuit:?}, and the task of {circuit:?}");
-    let bytes = hex::decode(member(key, "verifying_key")).map_err(|_| anyhow!("`verifying_key` is not hexadecimal"))?;
+    let bytes = hex::decode(member(key, "verifying_key"))
+        .map_err(|_| anyhow!("`verifying_key` is not hexadecimal"))?;
     ensure!(!bytes.is_empty(), "the key file has no `verifying_key`");
     let verifying_key = VerifyingKey::from_bytes(&bytes).context("the key file holds no verifying key")?;
     let digest = verifying_key.digest().to_string();
-    for (named, whose) in [(member(key, "digest"), "the key file"), (member(task, "verifying_key"), "the task")] {
-        ensure!(named.is_empty() || named == digest, "{whose} names key {named}, and the bytes are those of {digest}");
+    for (named, whose) in
+        [(member(key, "digest"), "the key file"), (member(task, "verifying_key"), "the task")]
+    {
+        ensure!(
+            named.is_empty() || named == digest,
+            "{whose} names key {named}, and the bytes are those of {digest}"
+        );
     }
     let refusal = match inputs_in_order(task, key, &circuit)? {
         Err(reason) => Some(reason),
@@ -142,14 +154,20 @@ fn input_names(key: &Value, circuit: &str) -> anyhow::Result<Vec<String>> {
     if let Some(spec) = catalog::find(circuit) {
         return Ok(spec.public_inputs.iter().map(|name| (*name).to_owned()).collect());
     }
-    let names = key.get("public_inputs").and_then(Value::as_array).context("the key file has no `public_inputs`")?;
-    names.iter().map(|name| name.as_str().map(str::to_owned).context("an input's name is not a string")).collect()
+    let names =
+        key.get("public_inputs").and_then(Value::as_array).context("the key file has no `public_inputs`")?;
+    names
+        .iter()
+        .map(|name| name.as_str().map(str::to_owned).context("an input's name is not a string"))
+        .collect()
 }
 
 fn read_json(file: &Path) -> anyhow::Result<Value> {
     let open = std::fs::File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
     let mut bytes = Vec::new();
-    open.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", file.display()))?;
+    open.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read {}", file.display()))?;
     ensure!(bytes.len() as u64 <= FILE_BYTES_MAX, "{} is larger than {FILE_BYTES_MAX} bytes", file.display());
     serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", file.display()))
 }

@@ -161,7 +161,9 @@ fn merkle_body(args: &MerkleArgs) -> anyhow::Result<Value> {
         Some(file) => match serde_json::from_slice(&read_file(file)?) {
             Ok(Value::Object(fields)) => fields,
             Ok(_) => bail!("{} must hold a JSON object with leaf, leaf_index, path and root", file.display()),
-            Err(error) => bail!("{} is not JSON: line {}, column {}", file.display(), error.line(), error.column()),
+            Err(error) => {
+                bail!("{} is not JSON: line {}, column {}", file.display(), error.line(), error.column())
+            }
         },
         None => {
             let leaves = match &args.leaves_file {
@@ -221,7 +223,12 @@ fn get(args: &GetArgs) -> Result<Verdict, Failure> {
 }
 
 /// Shows a task, at the latest when `wait` has passed.
-fn show(client: &Client, id: &str, wait: Option<Duration>, service: &ServiceArgs) -> Result<Verdict, Failure> {
+fn show(
+    client: &Client,
+    id: &str,
+    wait: Option<Duration>,
+    service: &ServiceArgs,
+) -> Result<Verdict, Failure> {
     let path = format!("/api/v1/tasks/{}", percent_encode(id));
     let until = wait.map(|wait| Instant::now() + wait);
     let task = loop {
@@ -248,8 +255,21 @@ fn has_ended(task: &Value) -> bool {
 
 fn describe(task: &Value) -> String {
     let shown = [
-        "task_id", "status", "circuit", "merkle_root", "proof", "verifying_key", "worker_id", "attempts", "waiting_for",
-        "queue_position", "error", "summary", "created_at", "started_at", "completed_at",
+        "task_id",
+        "status",
+        "circuit",
+        "merkle_root",
+        "proof",
+        "verifying_key",
+        "worker_id",
+        "attempts",
+        "waiting_for",
+        "queue_position",
+        "error",
+        "summary",
+        "created_at",
+        "started_at",
+        "completed_at",
     ];
     let mut lines: Vec<String> = shown
         .iter()
@@ -258,13 +278,17 @@ fn describe(task: &Value) -> String {
         .map(|(name, value)| format!("{name:15} {value}"))
         .collect();
     if let Some(timings) = task.get("timings_ms") {
-        let [queued, proving, verifying] = ["queued", "proving", "verifying"].map(|name| member(timings, name));
+        let [queued, proving, verifying] =
+            ["queued", "proving", "verifying"].map(|name| member(timings, name));
         lines.push(format!("{:15} queued {queued}, proving {proving}, verifying {verifying}", "timings_ms"));
     }
     for attempt in task.get("attempt_history").and_then(Value::as_array).into_iter().flatten() {
         let [number, worker, outcome, cause, message] =
-            ["attempt", "worker_id", "outcome", "cause", "message"].map(|name| printable(&member(attempt, name)));
-        lines.push(format!("  attempt {number} on {worker}: {outcome} {cause} {message}").trim_end().to_owned());
+            ["attempt", "worker_id", "outcome", "cause", "message"]
+                .map(|name| printable(&member(attempt, name)));
+        lines.push(
+            format!("  attempt {number} on {worker}: {outcome} {cause} {message}").trim_end().to_owned(),
+        );
     }
     lines.join("\n")
 }
@@ -302,8 +326,8 @@ fn list(args: &ListArgs) -> Result<Verdict, Failure> {
 fn cancel(args: &CancelArgs) -> Result<Verdict, Failure> {
     let path = format!("/api/v1/tasks/{}/cancel", percent_encode(&args.id));
     let answer = args.service.client()?.post(&path, &[], &json!({}))?;
-    args.service.printer().print(&answer, |answer| {
-        format!("{} {}", member(answer, "task_id"), member(answer, "status"))
-    })?;
+    args.service
+        .printer()
+        .print(&answer, |answer| format!("{} {}", member(answer, "task_id"), member(answer, "status")))?;
     Ok(Verdict::Done)
 }

@@ -52,7 +52,9 @@ fn a_wrong_server_is_refused_before_anything_is_sent() {
     for wrong in ["", "127.0.0.1:8080", "ftp://host", "http://", "http://host/path", "http://host?x=1"] {
         assert!(Client::new(wrong).is_err(), "{wrong:?}");
     }
-    for right in ["http://127.0.0.1:8080", "http://localhost:8080/", "https://zkp.example.com", "http://[::1]:8080"] {
+    for right in
+        ["http://127.0.0.1:8080", "http://localhost:8080/", "https://zkp.example.com", "http://[::1]:8080"]
+    {
         assert!(Client::new(right).is_ok(), "{right:?}");
     }
 }

@@ -78,7 +78,8 @@ fn check_content_type(request: &HttpRequest) -> Result<(), Problem> {
     if !parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json")) {
         return refuse("Content-Type must be application/json");
     }
-    let charset = parts.find_map(|part| part.to_ascii_lowercase().strip_prefix("charset=").map(str::to_owned));
+    let charset =
+        parts.find_map(|part| part.to_ascii_lowercase().strip_prefix("charset=").map(str::to_owned));
     match charset.as_deref().map(|charset| charset.trim_matches('"')) {
         None | Some("utf-8" | "utf8") => Ok(()),
         Some(_) => refuse("the charset must be utf-8"),
@@ -94,9 +95,9 @@ async fn receive(request: &HttpRequest, payload: web::Payload, limits: &Limits) 
         return Err(too_large(limits));
     }
     let reading = tokio::time::timeout(limits.request_timeout, receive_chunks(payload, limits));
-    reading.await.unwrap_or_else(|_| {
-        Err(Problem::new(ProblemCode::RequestTimeout, "the body did not come in time"))
-    })
+    reading
+        .await
+        .unwrap_or_else(|_| Err(Problem::new(ProblemCode::RequestTimeout, "the body did not come in time")))
 }
 
 async fn receive_chunks(mut payload: web::Payload, limits: &Limits) -> Result<Received, Problem> {

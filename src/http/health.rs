@@ -220,13 +220,19 @@ impl Check {
         (status = 503, description = "It does not; with `verbose` as text", body = ProblemBody, content_type = "application/problem+json")
     )
 )]
-pub(super) async fn readyz(request: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+pub(super) async fn readyz(
+    request: HttpRequest,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
     let is_verbose = request.query_string().split('&').any(|pair| pair.split('=').next() == Some("verbose"));
     let checks = checks(&state).await;
-    let failures: Vec<String> =
-        checks.iter().filter_map(|check| Some(format!("{}: {}", check.name, check.failure.as_ref()?))).collect();
+    let failures: Vec<String> = checks
+        .iter()
+        .filter_map(|check| Some(format!("{}: {}", check.name, check.failure.as_ref()?)))
+        .collect();
     if is_verbose {
-        let mut answer = if failures.is_empty() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+        let mut answer =
+            if failures.is_empty() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
         let mut text: String = checks.iter().map(Check::line).collect();
         text.push_str(if failures.is_empty() { "ready\n" } else { "not ready\n" });
         return Ok(answer.content_type(ContentType::plaintext()).body(text));

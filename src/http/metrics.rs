@@ -88,7 +88,12 @@ impl Page {
             [("active", workers.active), ("draining", workers.draining), ("dead", workers.dead)],
         );
         let capacity = &view.capacity;
-        self.single("zkpnet_capacity_leases", "gauge", "Leases that active workers may hold.", capacity.total);
+        self.single(
+            "zkpnet_capacity_leases",
+            "gauge",
+            "Leases that active workers may hold.",
+            capacity.total,
+        );
         self.single("zkpnet_capacity_leases_used", "gauge", "Leases held.", capacity.used);
     }
 
@@ -121,7 +126,12 @@ impl Page {
         let has_leader = u64::from(raft.leader_address.is_some());
         self.single("zkpnet_raft_has_leader", "gauge", "Whether this node knows a leader.", has_leader);
         self.single("zkpnet_raft_term", "gauge", "The term.", raft.term);
-        self.single("zkpnet_raft_commit_index", "gauge", "The last entry known to be committed.", raft.commit_index);
+        self.single(
+            "zkpnet_raft_commit_index",
+            "gauge",
+            "The last entry known to be committed.",
+            raft.commit_index,
+        );
         self.single("zkpnet_raft_applied_index", "gauge", "The last entry applied.", raft.applied_index);
     }
 }

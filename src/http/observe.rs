@@ -115,7 +115,10 @@ impl Seen {
         use super::problem::ProblemCode::{OutcomeUnknown, Unavailable};
         match self.method {
             Method::GET | Method::HEAD => Problem::new(Unavailable, "the node did not answer in time"),
-            _ => Problem::new(OutcomeUnknown, "the node did not answer in time; the request may have been fulfilled"),
+            _ => Problem::new(
+                OutcomeUnknown,
+                "the node did not answer in time; the request may have been fulfilled",
+            ),
         }
     }
 

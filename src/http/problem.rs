@@ -218,7 +218,8 @@ impl Problem {
 
     /// A defect: the client is told that there is one, the log what it is.
     pub(super) fn internal(cause: impl Into<String>) -> Self {
-        let detail = "the node has failed in a way that it did not foresee; its log says more under the request's id";
+        let detail =
+            "the node has failed in a way that it did not foresee; its log says more under the request's id";
         Self { cause: Some(cause.into()), ..Self::new(ProblemCode::Internal, detail) }
     }
 

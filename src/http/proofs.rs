@@ -150,7 +150,9 @@ fn in_order(spec: &CircuitSpec, mut named: BTreeMap<String, Bytes32>) -> Result<
         .collect::<Result<_, _>>()?;
     match named.keys().next() {
         None => Ok(ordered),
-        Some(name) => Err(FieldError::new(input_field(name), format!("is not a public input of {}", spec.name))),
+        Some(name) => {
+            Err(FieldError::new(input_field(name), format!("is not a public input of {}", spec.name)))
+        }
     }
 }
 
@@ -191,7 +193,10 @@ mod tests {
         let with_inputs = |inputs: &str| refusal(&body(&proof, inputs));
         assert_eq!(with_inputs("7"), "public_inputs: expected an object or an array, got a number");
         assert_eq!(with_inputs("[\"1\"]"), "public_inputs[0]: must begin with 0x");
-        assert_eq!(with_inputs(r#"{"merkle_root":"0xg"}"#), "public_inputs.merkle_root: character 1 after 0x is not a hex digit");
+        assert_eq!(
+            with_inputs(r#"{"merkle_root":"0xg"}"#),
+            "public_inputs.merkle_root: character 1 after 0x is not a hex digit"
+        );
         assert!(refusal(&body("ab", "[]")).starts_with("proof: "));
         assert!(refusal(&body(&"zz".repeat(192), "[]")).starts_with("proof: "));
         assert_eq!(refusal(r#"{"proof":"","public_inputs":[]}"#), "circuit: is missing");

@@ -24,7 +24,8 @@ impl From<TaskError> for Problem {
             TaskError::NoLeader { .. } => Self::new(ProblemCode::NoLeader, text),
             TaskError::Unavailable(_) => Self::new(ProblemCode::Unavailable, text),
             TaskError::OutcomeUnknown { task, .. } => {
-                let detail = format!("{text}; ask for the task, or repeat the request with the same Idempotency-Key");
+                let detail =
+                    format!("{text}; ask for the task, or repeat the request with the same Idempotency-Key");
                 Self { task, ..Self::new(ProblemCode::OutcomeUnknown, detail) }
             }
             TaskError::Internal(cause) => Self::internal(cause),

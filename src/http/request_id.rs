@@ -16,7 +16,8 @@ impl RequestId {
     /// The client's id, when it is 1 to 128 visible ASCII characters (no spaces, so that a log line stays one line of
     /// fields), else a new UUID.
     pub(super) fn of(header: Option<&[u8]>) -> Self {
-        let is_sane = |id: &&[u8]| (1..=LENGTH_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
+        let is_sane =
+            |id: &&[u8]| (1..=LENGTH_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
         let taken = header.filter(is_sane).and_then(|id| std::str::from_utf8(id).ok());
         Self(taken.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned))
     }

@@ -67,5 +67,8 @@ fn method_not_allowed(allow: &'static str) -> Problem {
 }
 
 async fn unknown_path() -> Result<HttpResponse, Problem> {
-    Err(Problem::new(ProblemCode::UnknownPath, "there is nothing at this path; /openapi.json lists what there is"))
+    Err(Problem::new(
+        ProblemCode::UnknownPath,
+        "there is nothing at this path; /openapi.json lists what there is",
+    ))
 }

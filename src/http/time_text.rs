@@ -12,10 +12,7 @@ pub(super) fn rfc3339(at: UnixMillis) -> String {
     };
     let (year, month, day) = time.to_calendar_date();
     let (hour, minute, second, millisecond) = time.to_hms_milli();
-    format!(
-        "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z",
-        u8::from(month)
-    )
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z", u8::from(month))
 }
 
 /// Reads an RFC 3339 time of any offset.
@@ -70,7 +67,18 @@ mod tests {
         assert_eq!(parse_duration("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(parse_duration("1m"), Ok(Duration::from_secs(60)));
         assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
-        for wrong in ["", "30", "s", "-1s", "1.5s", "1 s", "1d", "99999999999999999999s", "18446744073709551615h", "1é"] {
+        for wrong in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 s",
+            "1d",
+            "99999999999999999999s",
+            "18446744073709551615h",
+            "1é",
+        ] {
             assert!(parse_duration(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -166,76 +166,6 @@ impl Ledger {
         Ok(Reply::Done)
     }
 
-    fn register_worker(&mut self, record: Worker, effects: &mut Effects) -> Decision {
-        check_registration(&record)?;
-        let id = record.id.clone();
-        let latest = match self.workers.get(&id) {
-            Some(known) if known.incarnation == record.incarnation && known.session == record.session => {
-                return if known.state == WorkerState::Lost {
-                    Err(Rejection::StaleIncarnation(id))
-                } else {
-                    Ok(Reply::Done)
-                };
-            }
-            Some(known) => known.incarnation.0,
-            None => {
-                check_limit(self.workers.len(), Policy::WORKERS_MAX, LimitedResource::Workers)?;
-                0
-            }
-        };
-        if record.incarnation.0 != latest.saturating_add(1) {
-            return Err(Rejection::StaleIncarnation(id));
-        }
-        self.release_leases_of(&id, effects);
-        self.workers.insert(id.clone(), record);
-        effects.touched.insert(RecordKey::Worker(id.clone()));
-        effects.events.push(Event::WorkerRegistered(id));
-        Ok(Reply::Done)
-    }
-
-    fn live_worker(&mut self, id: &WorkerId, incarnation: Incarnation) -> Result<&mut Worker, Rejection> {
-        let worker = self.workers.get_mut(id).ok_or_else(|| Rejection::UnknownWorker(id.clone()))?;
-        if worker.incarnation != incarnation {
-            return Err(Rejection::StaleIncarnation(id.clone()));
-        }
-        Ok(worker)
-    }
-
-    fn drain_worker(&mut self, id: &WorkerId, incarnation: Incarnation, effects: &mut Effects) -> Decision {
-        let worker = self.live_worker(id, incarnation)?;
-        match worker.state {
-            WorkerState::Lost => return Err(Rejection::WorkerUnavailable(id.clone())),
-            WorkerState::Draining => return Ok(Reply::Done),
-            WorkerState::Active => worker.state = WorkerState::Draining,
-        }
-        effects.touched.insert(RecordKey::Worker(id.clone()));
-        effects.events.push(Event::WorkerDraining(id.clone()));
-        Ok(Reply::Done)
-    }
-
-    fn lose_worker(&mut self, id: &WorkerId, incarnation: Incarnation, effects: &mut Effects) -> Decision {
-        let now = self.meta.now;
-        let worker = self.live_worker(id, incarnation)?;
-        if worker.state == WorkerState::Lost {
-            return Ok(Reply::Done);
-        }
-        worker.state = WorkerState::Lost;
-        worker.lost_at = Some(now);
-        effects.touched.insert(RecordKey::Worker(id.clone()));
-        effects.events.push(Event::WorkerLost { worker: id.clone(), incarnation });
-        self.release_leases_of(id, effects);
-        Ok(Reply::Done)
-    }
-
-    fn release_leases_of(&mut self, worker: &WorkerId, effects: &mut Effects) {
-        let tasks: Vec<TaskId> = self.index.leased.get(worker).into_iter().flatten().copied().collect();
-        for task in tasks {
-            self.revoke_lease(task, effects);
-            self.meta.counters.leases_lost += 1;
-            self.use_up_attempt(task, AttemptEnd::WorkerLost, effects);
-        }
-    }
-
     fn grant_lease(
         &mut self,
         id: TaskId,
@@ -427,7 +357,7 @@ impl Ledger {
     }
 
     /// Ends the current attempt as used up: the task waits again, or fails when it has no attempt left.
-    fn use_up_attempt(&mut self, id: TaskId, end: AttemptEnd, effects: &mut Effects) {
+    pub(super) fn use_up_attempt(&mut self, id: TaskId, end: AttemptEnd, effects: &mut Effects) {
         let now = self.meta.now;
         let Some(task) = self.tasks.get(&id) else { return };
         let used = task.attempts_used + 1;
@@ -489,19 +419,6 @@ fn check_term(proposed: Term, current: Term) -> Result<(), Rejection> {
 
 pub(super) fn check_limit(used: usize, limit: usize, what: LimitedResource) -> Result<(), Rejection> {
     if used < limit { Ok(()) } else { Err(Rejection::LimitReached { what, limit: limit as u64 }) }
-}
-
-fn check_registration(worker: &Worker) -> Result<(), Rejection> {
-    let problem = if worker.capacity == 0 || worker.capacity > 1024 {
-        "a worker's capacity is 1 to 1024"
-    } else if worker.circuits.len() > 1024 {
-        "a worker names at most 1024 circuits"
-    } else if worker.version.len() > 64 {
-        "a worker's version has at most 64 bytes"
-    } else {
-        return Ok(());
-    };
-    Err(Rejection::Malformed(problem.into()))
 }
 
 /// Ends the latest attempt's record, if it still runs.

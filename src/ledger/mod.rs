@@ -16,6 +16,7 @@ mod event;
 mod ids;
 mod index;
 mod invariants;
+mod membership;
 mod outcome;
 mod placement;
 mod policy;

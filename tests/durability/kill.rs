@@ -23,7 +23,12 @@ fn submit(client: &Client, key: &str, number: u64) -> Option<String> {
 }
 
 /// Submits from several clients at once until everything was sent or the node is gone.
-fn submit_all(client: &Client, round: u64, acknowledged: &Arc<AtomicU64>, history: &History) -> Vec<std::thread::JoinHandle<()>> {
+fn submit_all(
+    client: &Client,
+    round: u64,
+    acknowledged: &Arc<AtomicU64>,
+    history: &History,
+) -> Vec<std::thread::JoinHandle<()>> {
     let next = Arc::new(AtomicU64::new(0));
     (0..CLIENTS)
         .map(|_| {
@@ -62,10 +67,15 @@ fn kill_9_during_200_submissions_loses_no_acknowledged_task_and_completes_each_o
         let node = DevNode::start(folder.path(), &[]);
         let acknowledged = Arc::new(AtomicU64::new(0));
         let clients = submit_all(&node.client, round, &acknowledged, &history);
-        poll_until("enough acknowledged submissions", || (acknowledged.load(Ordering::SeqCst) >= enough).then_some(()));
+        poll_until("enough acknowledged submissions", || {
+            (acknowledged.load(Ordering::SeqCst) >= enough).then_some(())
+        });
         node.kill();
         clients.into_iter().for_each(|client| client.join().unwrap());
-        println!("round {round}: killed after {} acknowledged submissions", acknowledged.load(Ordering::SeqCst));
+        println!(
+            "round {round}: killed after {} acknowledged submissions",
+            acknowledged.load(Ordering::SeqCst)
+        );
     }
     let node = DevNode::start(folder.path(), &[]);
     finish(&node.client, &history);
@@ -99,11 +109,18 @@ fn finish(client: &Client, history: &History) {
     let totals = client.get("/metrics").unwrap().body.as_str().unwrap().to_owned();
     let completed = metric(&totals, "zkpnet_tasks_total{outcome=\"completed\"}");
     assert_eq!(completed, tasks.len() as u64, "as many completions as tasks");
-    println!("{} tasks, {} of them acknowledged before a kill", tasks.len(), history.values().flatten().count());
+    println!(
+        "{} tasks, {} of them acknowledged before a kill",
+        tasks.len(),
+        history.values().flatten().count()
+    );
 }
 
 fn metric(text: &str, name: &str) -> u64 {
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no metric {name} in\n{text}"));
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(name))
+        .unwrap_or_else(|| panic!("no metric {name} in\n{text}"));
     line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64
 }
 

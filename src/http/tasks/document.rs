@@ -4,7 +4,8 @@ use super::super::time_text::rfc3339;
 use super::submission::PriorityName;
 use crate::actors::tasks::messages::{AsOf, TaskView};
 use crate::ledger::{
-    AttemptEnd, AttemptRecord, FailureCause, FailureReason, Task, TaskState, TaskStatus, Timings, UnixMillis, WaitingFor,
+    AttemptEnd, AttemptRecord, FailureCause, FailureReason, Task, TaskState, TaskStatus, Timings, UnixMillis,
+    WaitingFor,
 };
 use crate::proof::catalog;
 use serde::Serialize;
@@ -247,7 +248,8 @@ impl TaskDocument {
         let public_inputs = named_inputs(task, spec.map_or(&[], |spec| spec.public_inputs));
         let (error, error_code) = failure(task).unzip();
         let latest = task.attempts.last();
-        let started_at = task.lease().map_or(latest.and_then(|attempt| attempt.started_at), |lease| lease.started_at);
+        let started_at =
+            task.lease().map_or(latest.and_then(|attempt| attempt.started_at), |lease| lease.started_at);
         let (verifying_key, timings_ms) = match &task.state {
             TaskState::Completed { verifying_key, timings, .. } => {
                 (Some(verifying_key.to_string()), Some(TimingsDocument::from(timings)))
@@ -307,9 +309,10 @@ fn worker(task: &Task) -> Option<String> {
 fn failure(task: &Task) -> Option<(String, &'static str)> {
     let TaskState::Failed { reason, .. } = &task.state else { return None };
     Some(match reason {
-        FailureReason::AttemptsExhausted => {
-            (format!("all {} attempts failed; attempt_history has their causes", task.attempts_used), "attempts_exhausted")
-        }
+        FailureReason::AttemptsExhausted => (
+            format!("all {} attempts failed; attempt_history has their causes", task.attempts_used),
+            "attempts_exhausted",
+        ),
         FailureReason::DeadlinePassed => ("the deadline passed".to_owned(), "deadline_passed"),
         FailureReason::Permanent(cause) => (cause.message().to_owned(), cause.kind.as_str()),
     })

@@ -4,7 +4,8 @@
 
 use super::*;
 use crate::ledger::{
-    Attempt, CircuitId, Digest, FailureKind, Incarnation, Lease, LogIndex, Priority, TaskId, TenantId, WorkerId,
+    Attempt, CircuitId, Digest, FailureKind, Incarnation, Lease, LogIndex, Priority, TaskId, TenantId,
+    WorkerId,
 };
 use serde_json::{Value, json};
 

@@ -36,7 +36,9 @@ mod tests {
     fn a_task_has_one_spelling_of_its_id() {
         let id = "01890a5d-ac96-774b-bcce-b302099a8057";
         assert_eq!(task_id(id).ok().map(|id| id.to_string()).as_deref(), Some(id));
-        for wrong in ["", "1", "01890a5dac96774bbcceb302099a8057", "{01890a5d-ac96-774b-bcce-b302099a8057}", "é"] {
+        for wrong in
+            ["", "1", "01890a5dac96774bbcceb302099a8057", "{01890a5d-ac96-774b-bcce-b302099a8057}", "é"]
+        {
             assert!(task_id(wrong).is_err(), "{wrong:?}");
         }
     }

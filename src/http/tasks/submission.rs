@@ -157,7 +157,9 @@ fn decode_path(fields: &mut Fields) -> Result<Statement, FieldError> {
     let root = bytes32("root", &fields.required("root")?)?;
     if u32::try_from(path.len()).is_ok_and(|length| leaf_index.checked_shr(length).unwrap_or(0) != 0) {
         let length = path.len();
-        let reason = format!("must be below 2^{length}: a path of {length} siblings leads to a tree of that many leaves");
+        let reason = format!(
+            "must be below 2^{length}: a path of {length} siblings leads to a tree of that many leaves"
+        );
         return Err(FieldError::new("leaf_index", reason));
     }
     Ok(Statement::MerklePath { leaf, leaf_index, path, root })
@@ -172,7 +174,10 @@ fn check_hash(fields: &mut Fields) -> Result<(), FieldError> {
     let Some(json) = fields.optional("hash") else { return Ok(()) };
     match text("hash", json)?.as_str() {
         "poseidon" => Ok(()),
-        "sha256" => Err(FieldError::unsupported("hash", "sha256 trees are not supported by this version; use poseidon")),
+        "sha256" => Err(FieldError::unsupported(
+            "hash",
+            "sha256 trees are not supported by this version; use poseidon",
+        )),
         _ => Err(FieldError::new("hash", "must be poseidon")),
     }
 }

@@ -31,9 +31,18 @@ fn the_quick_starts_submission_is_taken() {
 fn each_wrong_leaf_is_named_with_its_reason() {
     for (body, expected) in [
         (r#"{"leaves":["0x123..."],"leaf_index":0}"#, "leaves[0]: character 4 after 0x is not a hex digit"),
-        (r#"{"leaves":["0x1","0xfgh"],"leaf_index":0}"#, "leaves[1]: character 2 after 0x is not a hex digit"),
-        (r#"{"leaves":["0x1",7],"leaf_index":0}"#, "leaves[1]: expected a string of 0x and 1 to 64 hex digits, got a number"),
-        (r#"{"leaves":[["0x1"]],"leaf_index":0}"#, "leaves[0]: expected a string of 0x and 1 to 64 hex digits, got an array"),
+        (
+            r#"{"leaves":["0x1","0xfgh"],"leaf_index":0}"#,
+            "leaves[1]: character 2 after 0x is not a hex digit",
+        ),
+        (
+            r#"{"leaves":["0x1",7],"leaf_index":0}"#,
+            "leaves[1]: expected a string of 0x and 1 to 64 hex digits, got a number",
+        ),
+        (
+            r#"{"leaves":[["0x1"]],"leaf_index":0}"#,
+            "leaves[0]: expected a string of 0x and 1 to 64 hex digits, got an array",
+        ),
         (r#"{"leaves":[],"leaf_index":0}"#, "leaves: must not be empty"),
         (r#"{"leaves":"0x1","leaf_index":0}"#, "leaves: expected an array, got a string"),
         (r#"{"leaves":null,"leaf_index":0}"#, "leaves: expected an array, got null"),
@@ -60,7 +69,8 @@ fn each_wrong_index_is_named_with_its_reason() {
 
 #[test]
 fn a_hundred_thousand_leaves_are_taken_and_one_more_is_refused() {
-    let body = |count: usize| format!(r#"{{"leaves":["0x1"{}],"leaf_index":0}}"#, r#","0x1""#.repeat(count - 1));
+    let body =
+        |count: usize| format!(r#"{{"leaves":["0x1"{}],"leaf_index":0}}"#, r#","0x1""#.repeat(count - 1));
     assert!(decode(&body(LEAVES_MAX)).is_ok());
     assert_eq!(refusal(&body(LEAVES_MAX + 1)), "leaves: must have at most 100000 elements, got 100001");
 }
@@ -94,7 +104,8 @@ fn both_forms_at_once_are_refused() {
 #[test]
 fn options_are_taken_and_wrong_ones_are_refused() {
     let with = |options: &str| decode(&format!(r#"{{"leaves":["0x1"],"leaf_index":0,{options}}}"#));
-    let all = r#""priority":"high","deadline_seconds":60,"max_attempts":3,"summary":"for Ada","hash":"poseidon""#;
+    let all =
+        r#""priority":"high","deadline_seconds":60,"max_attempts":3,"summary":"for Ada","hash":"poseidon""#;
     let expected = TaskOptions {
         priority: Priority::High,
         deadline: Some(Duration::from_secs(60)),

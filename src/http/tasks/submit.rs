@@ -117,7 +117,8 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Proble
 }
 
 fn cache_use(headers: &HeaderMap) -> CacheUse {
-    let asks = headers.get_all(CACHE_CONTROL).filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    let asks =
+        headers.get_all(CACHE_CONTROL).filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
     let mut asks = asks.map(|directive| directive.trim().to_ascii_lowercase());
     if asks.any(|directive| directive == "no-cache" || directive == "no-store") {
         CacheUse::Bypassed
