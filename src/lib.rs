@@ -6,13 +6,13 @@
 //! Modules in reading order. Imports run one way (`tests/tidy.rs` holds it):
 //! `ledger`, `proof`, `codec` ← `sealing`, `raft` ← `actors` ← `http` ← `cli` ← `node` ← `main`; `config` stands beside.
 
-pub mod ledger;
-pub mod proof;
-pub mod codec;
-pub mod sealing;
-pub mod config;
-pub mod raft;
 pub mod actors;
-pub mod http;
 pub mod cli;
+pub mod codec;
+pub mod config;
+pub mod http;
+pub mod ledger;
 pub mod node;
+pub mod proof;
+pub mod raft;
+pub mod sealing;

@@ -51,13 +51,17 @@ fn files_of(module: &str) -> Vec<PathBuf> {
 /// The code without comments, and without what stands behind `#[cfg(test)]` at the end of a file.
 fn code_of(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
-    let code: Vec<&str> =
-        text.lines().take_while(|line| line.trim() != "#[cfg(test)]").filter(|line| !line.trim().starts_with("//")).collect();
+    let code: Vec<&str> = text
+        .lines()
+        .take_while(|line| line.trim() != "#[cfg(test)]")
+        .filter(|line| !line.trim().starts_with("//"))
+        .collect();
     code.join("\n")
 }
 
 fn is_test_file(file: &Path) -> bool {
-    file.components().any(|part| part.as_os_str() == "tests") || file.file_stem().is_some_and(|stem| stem == "tests")
+    file.components().any(|part| part.as_os_str() == "tests")
+        || file.file_stem().is_some_and(|stem| stem == "tests")
 }
 
 #[test]
@@ -87,20 +91,39 @@ fn every_module_has_its_place_in_the_layers() {
 
 #[test]
 fn the_pure_modules_name_no_runtime_and_read_no_clock() {
-    let forbidden =
-        ["actix", "tokio::", "openraft", "tonic", "redb", "std::time::Instant", "SystemTime", "Instant::now", "thread::"];
+    let forbidden = [
+        "actix",
+        "tokio::",
+        "openraft",
+        "tonic",
+        "redb",
+        "std::time::Instant",
+        "SystemTime",
+        "Instant::now",
+        "thread::",
+    ];
     let mut wrong = Vec::new();
     for module in ["ledger", "proof"] {
         for file in files_of(module).iter().filter(|file| !is_test_file(file)) {
             let code = code_of(file);
-            wrong.extend(forbidden.iter().filter(|word| code.contains(**word)).map(|word| format!("{}: {word}", file.display())));
+            wrong.extend(
+                forbidden
+                    .iter()
+                    .filter(|word| code.contains(**word))
+                    .map(|word| format!("{}: {word}", file.display())),
+            );
         }
     }
     // The ledger does no I/O either, and draws no randomness.
     for file in files_of("ledger") {
         let code = code_of(&file);
         let words = ["std::fs", "std::net", "rand_core", "OsRng", "HashMap", "HashSet"];
-        wrong.extend(words.iter().filter(|word| code.contains(**word)).map(|word| format!("{}: {word}", file.display())));
+        wrong.extend(
+            words
+                .iter()
+                .filter(|word| code.contains(**word))
+                .map(|word| format!("{}: {word}", file.display())),
+        );
     }
     assert!(wrong.is_empty(), "impure:\n{}", wrong.join("\n"));
 }

@@ -44,6 +44,9 @@ impl Ledger {
     fn decide(&mut self, term: Term, command: &Command, effects: &mut Effects) -> Decision {
         match command {
             Command::SetPolicy(policy) => {
+                if !(1..=Policy::MAX_ATTEMPTS_LIMIT).contains(&policy.max_attempts_default) {
+                    return Err(Rejection::Malformed("max_attempts_default is out of range".into()));
+                }
                 self.meta.policy = policy.clone();
                 Ok(Reply::Done)
             }
@@ -67,6 +70,7 @@ impl Ledger {
                     version: version.clone(),
                     state: WorkerState::Active,
                     registered_at: self.meta.now,
+                    lost_at: None,
                 };
                 self.register_worker(record, effects)
             }
@@ -99,14 +103,7 @@ impl Ledger {
             Command::ReturnLease { task, attempt, worker, at } => {
                 self.advance_now(*at);
                 self.check_lease(*task, *attempt, Some(worker))?;
-                self.meta.counters.leases_returned += 1;
-                let now = self.meta.now;
-                self.change_task(*task, effects, |task| {
-                    end_attempt(task, now, AttemptEnd::Returned);
-                    trim_returned(task);
-                    task.state = TaskState::Pending { not_before: now };
-                });
-                effects.events.push(Event::TaskRequeued { task: *task, not_before: now });
+                self.give_back(*task, effects);
                 Ok(Reply::Done)
             }
             Command::ExpireLease { term: proposed, task, attempt, at } => {
@@ -167,74 +164,6 @@ impl Ledger {
         effects.bodies.push(BodyOp::Drop(BodyKey::Input(id)));
         effects.events.push(Event::TaskCancelled(id));
         Ok(Reply::Done)
-    }
-
-    fn register_worker(&mut self, record: Worker, effects: &mut Effects) -> Decision {
-        check_registration(&record)?;
-        let id = record.id.clone();
-        let latest = match self.workers.get(&id) {
-            Some(known) if known.incarnation == record.incarnation && known.session == record.session => {
-                return if known.state == WorkerState::Lost {
-                    Err(Rejection::StaleIncarnation(id))
-                } else {
-                    Ok(Reply::Done)
-                };
-            }
-            Some(known) => known.incarnation.0,
-            None => {
-                check_limit(self.workers.len(), Policy::WORKERS_MAX, LimitedResource::Workers)?;
-                0
-            }
-        };
-        if record.incarnation.0 != latest.saturating_add(1) {
-            return Err(Rejection::StaleIncarnation(id));
-        }
-        self.release_leases_of(&id, effects);
-        self.workers.insert(id.clone(), record);
-        effects.touched.insert(RecordKey::Worker(id.clone()));
-        effects.events.push(Event::WorkerRegistered(id));
-        Ok(Reply::Done)
-    }
-
-    fn live_worker(&mut self, id: &WorkerId, incarnation: Incarnation) -> Result<&mut Worker, Rejection> {
-        let worker = self.workers.get_mut(id).ok_or_else(|| Rejection::UnknownWorker(id.clone()))?;
-        if worker.incarnation != incarnation {
-            return Err(Rejection::StaleIncarnation(id.clone()));
-        }
-        Ok(worker)
-    }
-
-    fn drain_worker(&mut self, id: &WorkerId, incarnation: Incarnation, effects: &mut Effects) -> Decision {
-        let worker = self.live_worker(id, incarnation)?;
-        match worker.state {
-            WorkerState::Lost => return Err(Rejection::WorkerUnavailable(id.clone())),
-            WorkerState::Draining => return Ok(Reply::Done),
-            WorkerState::Active => worker.state = WorkerState::Draining,
-        }
-        effects.touched.insert(RecordKey::Worker(id.clone()));
-        effects.events.push(Event::WorkerDraining(id.clone()));
-        Ok(Reply::Done)
-    }
-
-    fn lose_worker(&mut self, id: &WorkerId, incarnation: Incarnation, effects: &mut Effects) -> Decision {
-        let worker = self.live_worker(id, incarnation)?;
-        if worker.state == WorkerState::Lost {
-            return Ok(Reply::Done);
-        }
-        worker.state = WorkerState::Lost;
-        effects.touched.insert(RecordKey::Worker(id.clone()));
-        effects.events.push(Event::WorkerLost { worker: id.clone(), incarnation });
-        self.release_leases_of(id, effects);
-        Ok(Reply::Done)
-    }
-
-    fn release_leases_of(&mut self, worker: &WorkerId, effects: &mut Effects) {
-        let tasks: Vec<TaskId> = self.index.leased.get(worker).into_iter().flatten().copied().collect();
-        for task in tasks {
-            self.revoke_lease(task, effects);
-            self.meta.counters.leases_lost += 1;
-            self.use_up_attempt(task, AttemptEnd::WorkerLost, effects);
-        }
     }
 
     fn grant_lease(
@@ -408,8 +337,27 @@ impl Ledger {
         }
     }
 
+    /// Puts a task back whose lease was returned: at once the first time. A task that comes back again and again has to
+    /// wait like one that fails, or it would go round between scheduler and worker as fast as the log can carry it.
+    fn give_back(&mut self, id: TaskId, effects: &mut Effects) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let before = task.attempts.iter().rev().skip(1).take_while(|record| is_returned(record)).count();
+        let now = self.meta.now;
+        let not_before = match u32::try_from(before).unwrap_or(u32::MAX) {
+            0 => now,
+            before => now.plus(backoff_ms(&self.meta.policy, id, before)),
+        };
+        self.meta.counters.leases_returned += 1;
+        self.change_task(id, effects, |task| {
+            end_attempt(task, now, AttemptEnd::Returned);
+            trim_returned(task);
+            task.state = TaskState::Pending { not_before };
+        });
+        effects.events.push(Event::TaskRequeued { task: id, not_before });
+    }
+
     /// Ends the current attempt as used up: the task waits again, or fails when it has no attempt left.
-    fn use_up_attempt(&mut self, id: TaskId, end: AttemptEnd, effects: &mut Effects) {
+    pub(super) fn use_up_attempt(&mut self, id: TaskId, end: AttemptEnd, effects: &mut Effects) {
         let now = self.meta.now;
         let Some(task) = self.tasks.get(&id) else { return };
         let used = task.attempts_used + 1;
@@ -473,19 +421,6 @@ pub(super) fn check_limit(used: usize, limit: usize, what: LimitedResource) -> R
     if used < limit { Ok(()) } else { Err(Rejection::LimitReached { what, limit: limit as u64 }) }
 }
 
-fn check_registration(worker: &Worker) -> Result<(), Rejection> {
-    let problem = if worker.capacity == 0 || worker.capacity > 1024 {
-        "a worker's capacity is 1 to 1024"
-    } else if worker.circuits.len() > 1024 {
-        "a worker names at most 1024 circuits"
-    } else if worker.version.len() > 64 {
-        "a worker's version has at most 64 bytes"
-    } else {
-        return Ok(());
-    };
-    Err(Rejection::Malformed(problem.into()))
-}
-
 /// Ends the latest attempt's record, if it still runs.
 fn end_attempt(task: &mut Task, now: UnixMillis, end: AttemptEnd) {
     if let Some(record) = task.attempts.last_mut().filter(|record| record.end.is_none()) {
@@ -493,15 +428,14 @@ fn end_attempt(task: &mut Task, now: UnixMillis, end: AttemptEnd) {
     }
 }
 
+fn is_returned(record: &AttemptRecord) -> bool {
+    matches!(record.end, Some((_, AttemptEnd::Returned)))
+}
+
 /// Forgets the oldest attempts given back beyond [`RETURNED_ATTEMPTS_KEPT`].
 fn trim_returned(task: &mut Task) {
-    let is_returned = |record: &AttemptRecord| matches!(record.end, Some((_, AttemptEnd::Returned)));
-    let mut excess = task
-        .attempts
-        .iter()
-        .filter(|record| is_returned(record))
-        .count()
-        .saturating_sub(RETURNED_ATTEMPTS_KEPT);
+    let returned = task.attempts.iter().filter(|record| is_returned(record)).count();
+    let mut excess = returned.saturating_sub(RETURNED_ATTEMPTS_KEPT);
     task.attempts.retain(|record| {
         let drop = excess > 0 && is_returned(record);
         excess -= usize::from(drop);

@@ -8,7 +8,6 @@ use super::policy::Policy;
 use super::record::RecordKey;
 use super::state::Ledger;
 use super::task::FailureReason;
-use super::worker::WorkerState;
 
 impl Ledger {
     pub(super) fn sweep(&mut self, effects: &mut Effects) {
@@ -17,7 +16,8 @@ impl Ledger {
         self.forget_lost_workers(effects);
     }
 
-    /// When [`Ledger::apply`] of an `AdvanceClock` would next have something to do, for whoever proposes it.
+    /// When [`Ledger::apply`] of an `AdvanceClock` would next have something to do, for whoever proposes it; 0 when it has
+    /// already, since the proposer's clock may be behind the ledger's.
     #[must_use]
     pub fn next_sweep_at(&self) -> Option<UnixMillis> {
         let overdue = self.index.deadlines.first().map(|(deadline, _)| *deadline);
@@ -25,7 +25,10 @@ impl Ledger {
         let expiry = self.index.finished.first().map(|(finished_at, _)| {
             if surplus { self.meta.now } else { finished_at.plus(self.meta.policy.retention_age_ms) }
         });
-        overdue.into_iter().chain(expiry).min()
+        let age_ms = self.meta.policy.retention_age_ms;
+        let lost = self.workers.values().filter_map(|worker| worker.lost_at).min();
+        let due = overdue.into_iter().chain(expiry).chain(lost.map(|at| at.plus(age_ms))).min()?;
+        Some(if due <= self.meta.now { UnixMillis(0) } else { due })
     }
 
     fn fail_overdue(&mut self, effects: &mut Effects) {
@@ -69,7 +72,7 @@ impl Ledger {
         let old: Vec<WorkerId> = self
             .workers
             .values()
-            .filter(|w| w.state == WorkerState::Lost && w.registered_at.plus(age_ms) <= now)
+            .filter(|worker| worker.lost_at.is_some_and(|lost_at| lost_at.plus(age_ms) <= now))
             .map(|worker| worker.id.clone())
             .take(Policy::SWEEP_MAX)
             .collect();

@@ -117,7 +117,7 @@ pub enum Command {
         /// The leader's clock.
         at: UnixMillis,
     },
-    /// The worker gives the lease back unharmed.
+    /// The worker gives the lease back unharmed: no attempt is used, but a task given back several times in a row waits.
     ReturnLease {
         /// Which task.
         task: TaskId,

@@ -4,6 +4,7 @@ use super::ids::{Attempt, TaskId, UnixMillis, WorkerId};
 use super::state::Ledger;
 use super::task::{AttemptEnd, Task, TaskState};
 use super::worker::WorkerState;
+use std::collections::BTreeSet;
 
 /// An invariant does not hold: a defect of the ledger, or damaged records.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +48,9 @@ pub enum InvariantViolation {
         /// The clock.
         now: UnixMillis,
     },
+    /// Two tasks lay claim to the same thing, or one to something that was never given out.
+    #[error("{0}")]
+    Identity(&'static str),
     /// A total is not the sum of its parts.
     #[error("the running totals do not add up: {0}")]
     Counters(&'static str),
@@ -58,9 +62,7 @@ impl Ledger {
     /// # Errors
     /// The first that does not hold.
     pub fn check_invariants(&self) -> Result<(), InvariantViolation> {
-        let mut rebuilt = Self { index: super::index::Indices::default(), ..self.clone() };
-        rebuilt.rebuild_indices();
-        if rebuilt.index != self.index {
+        if self.indices_of_records() != self.index {
             return Err(InvariantViolation::IndexDiffers);
         }
         for worker in self.workers.values() {
@@ -73,6 +75,7 @@ impl Ledger {
         for task in self.tasks.values() {
             self.check_task(task)?;
         }
+        self.check_identities()?;
         self.check_counters()
     }
 
@@ -97,13 +100,33 @@ impl Ledger {
             .map_or(Ok(()), |what| Err(InvariantViolation::Attempts { task: task.id, what }))
     }
 
+    /// Were two tasks to share a place in an index, removing one would remove the other's.
+    fn check_identities(&self) -> Result<(), InvariantViolation> {
+        let sequences: BTreeSet<u64> = self.tasks.values().map(|task| task.sequence).collect();
+        if sequences.len() != self.tasks.len() {
+            return Err(InvariantViolation::Identity("two tasks have the same sequence number"));
+        }
+        if sequences.last().is_some_and(|latest| *latest > self.meta.sequence) {
+            return Err(InvariantViolation::Identity(
+                "a task has a sequence number that was never given out",
+            ));
+        }
+        let keys: usize = self.tasks.values().map(|task| task.idempotency_keys.len()).sum();
+        if keys != self.index.keys.len() {
+            return Err(InvariantViolation::Identity("an idempotency key belongs to two tasks"));
+        }
+        Ok(())
+    }
+
     fn check_counters(&self) -> Result<(), InvariantViolation> {
+        // Damaged records may hold any number: the sums must not overflow.
         let totals = &self.meta.counters;
-        let finished = totals.tasks_completed + totals.tasks_failed + totals.tasks_cancelled;
-        if totals.tasks_submitted != finished + self.index.open_tasks {
+        let sum = |parts: &[u64]| parts.iter().map(|part| u128::from(*part)).sum::<u128>();
+        let finished = sum(&[totals.tasks_completed, totals.tasks_failed, totals.tasks_cancelled]);
+        if u128::from(totals.tasks_submitted) != finished + u128::from(self.index.open_tasks) {
             return Err(InvariantViolation::Counters("submitted is not open plus finished"));
         }
-        if finished != self.index.finished.len() as u64 + totals.tasks_forgotten {
+        if finished != sum(&[self.index.finished.len() as u64, totals.tasks_forgotten]) {
             return Err(InvariantViolation::Counters("finished is not kept plus forgotten"));
         }
         if totals.tasks_submitted != self.meta.sequence {

@@ -16,6 +16,7 @@ mod event;
 mod ids;
 mod index;
 mod invariants;
+mod membership;
 mod outcome;
 mod placement;
 mod policy;
@@ -25,6 +26,8 @@ mod retry;
 mod state;
 mod submit;
 mod task;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use circuit::Circuit;

@@ -57,6 +57,9 @@ impl Ledger {
     /// `fleet` that have room.
     #[must_use]
     pub fn place(&self, fleet: &[FleetMember], now: UnixMillis, limit: usize) -> Vec<Placement> {
+        // The ledger grants by its own clock when the leader's is behind: a task that is overdue there would be proposed,
+        // refused, and proposed again without end, in the place of others.
+        let now = now.max(self.meta.now);
         let mut candidates = self.candidates(fleet);
         let mut placements = Vec::new();
         if candidates.is_empty() {
@@ -88,8 +91,11 @@ impl Ledger {
     }
 
     fn candidates<'a>(&'a self, fleet: &'a [FleetMember]) -> Vec<Candidate<'a>> {
+        let mut seen = BTreeSet::new();
         fleet
             .iter()
+            // A worker that is named twice still has its capacity once.
+            .filter(|member| seen.insert((&member.worker, member.incarnation)))
             .filter_map(|member| {
                 let record = self.workers.get(&member.worker)?;
                 let leases = self.index.leases_of(&member.worker);

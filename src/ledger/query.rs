@@ -75,13 +75,11 @@ impl Ledger {
     pub fn list(&self, tenant: TenantId, filter: &TaskFilter, before: Option<u64>, limit: usize) -> TaskPage {
         let mut page = TaskPage::default();
         let range = (tenant, 0)..(tenant, before.unwrap_or(u64::MAX));
-        let mut scanned = 0;
-        for (&(_, sequence), id) in self.index.by_sequence.range(range).rev() {
+        for (scanned, (&(_, sequence), id)) in self.index.by_sequence.range(range).rev().enumerate() {
             if page.tasks.len() >= limit || scanned >= SCAN_MAX {
                 page.next_before = Some(sequence + 1);
                 break;
             }
-            scanned += 1;
             if let Some(task) = self.tasks.get(id).filter(|task| filter.admits(task)) {
                 page.tasks.push(task.clone());
             }

@@ -69,6 +69,9 @@ pub enum RestoreError {
     /// A record appears twice.
     #[error("record {0:?} appears twice")]
     Duplicate(RecordKey),
+    /// There are records, but not the one of which there must be one.
+    #[error("there is no meta record")]
+    MetaMissing,
     /// The records contradict one another.
     #[error(transparent)]
     Inconsistent(#[from] super::invariants::InvariantViolation),
@@ -94,10 +97,10 @@ impl Ledger {
             .chain(self.tasks.values().cloned().map(|task| Record::Task(Box::new(task))))
     }
 
-    /// A ledger from its records, in any order.
+    /// A ledger from its records, in any order; a new one from none.
     ///
     /// # Errors
-    /// When a record appears twice, or when the records break an invariant.
+    /// When a record appears twice, when the meta record is not among them, or when the records break an invariant.
     pub fn restore(records: impl IntoIterator<Item = Record>) -> Result<Self, RestoreError> {
         let mut ledger = Self::default();
         let mut has_meta = false;
@@ -116,7 +119,10 @@ impl Ledger {
                 return Err(RestoreError::Duplicate(key));
             }
         }
-        ledger.rebuild_indices();
+        if !has_meta && ledger != Self::default() {
+            return Err(RestoreError::MetaMissing);
+        }
+        ledger.index = ledger.indices_of_records();
         ledger.check_invariants()?;
         Ok(ledger)
     }

@@ -45,12 +45,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Builds the indices anew from the records.
-    pub(super) fn rebuild_indices(&mut self) {
+    /// The indices that the records give.
+    pub(super) fn indices_of_records(&self) -> Indices {
         let mut index = Indices::default();
         for task in self.tasks.values() {
             index.insert(task, self.meta.now);
         }
-        self.index = index;
+        index
     }
 }

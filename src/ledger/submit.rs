@@ -22,7 +22,12 @@ impl Ledger {
         check_form(new)?;
         if let Some(known) = self.tasks.get(&new.id) {
             // The same proposal twice (its first answer was lost on the way): not a second task.
-            return if known.tenant == new.tenant && known.fingerprint == new.fingerprint {
+            let is_key_known = new
+                .idempotency_key
+                .as_ref()
+                .is_none_or(|key| known.idempotency_keys.iter().any(|used| used.key == *key));
+            let is_same = known.tenant == new.tenant && known.fingerprint == new.fingerprint;
+            return if is_same && is_key_known {
                 Ok(Reply::Submitted { task: known.id })
             } else {
                 Err(Rejection::Malformed("the task id is taken".into()))
@@ -66,8 +71,12 @@ impl Ledger {
         let all = TaskId(uuid::Uuid::max());
         let range = (tenant, fingerprint, 0, none)..=(tenant, fingerprint, u64::MAX, all);
         let &(_, _, _, id) = self.index.fingerprints.range(range).next_back()?;
-        let is_good = match self.tasks.get(&id)?.state {
-            TaskState::Pending { .. } | TaskState::Leased(_) => true,
+        let task = self.tasks.get(&id)?;
+        let is_good = match task.state {
+            // One that is overdue fails with the next sweep: it must not take a fresh request with it.
+            TaskState::Pending { .. } | TaskState::Leased(_) => {
+                task.deadline.is_none_or(|deadline| deadline > self.meta.now)
+            }
             TaskState::Completed { at, .. } => at.plus(self.meta.policy.cache_ttl_ms) > self.meta.now,
             TaskState::Failed { .. } | TaskState::Cancelled { .. } => false,
         };

@@ -33,4 +33,6 @@ pub struct Worker {
     pub state: WorkerState,
     /// When it registered.
     pub registered_at: UnixMillis,
+    /// When it was lost, if it is.
+    pub lost_at: Option<UnixMillis>,
 }

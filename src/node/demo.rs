@@ -25,12 +25,16 @@ pub fn run_demo(loaded: Loaded) -> anyhow::Result<ExitCode> {
     start_logging(&loaded);
     within_system(async move {
         let began = Instant::now();
-        println!("1. Starting a whole zkpnet in this process: a Raft node, its ledger, a scheduler, a prover, a verifier.");
+        println!(
+            "1. Starting a whole zkpnet in this process: a Raft node, its ledger, a scheduler, a prover, a verifier."
+        );
         let node = start_node(&loaded).await?;
         let server = format!("http://{}", node.addr());
         println!("   It serves {server} and keeps its data in {}.", loaded.config.storage.data_dir.display());
         println!("   Ready after {} ms.\n", began.elapsed().as_millis());
-        let told = actix_rt::task::spawn_blocking(move || tell(&server)).await.context("the demonstration was cut short");
+        let told = actix_rt::task::spawn_blocking(move || tell(&server))
+            .await
+            .context("the demonstration was cut short");
         node.shutdown(loaded.config.shutdown.grace).await;
         told??;
         Ok(ExitCode::SUCCESS)
@@ -39,11 +43,15 @@ pub fn run_demo(loaded: Loaded) -> anyhow::Result<ExitCode> {
 
 fn tell(server: &str) -> anyhow::Result<()> {
     let client = Client::new(server);
-    println!("2. Waiting until the circuit merkle-poseidon-4 has its keys (made once per data folder, label dev) ...");
+    println!(
+        "2. Waiting until the circuit merkle-poseidon-4 has its keys (made once per data folder, label dev) ..."
+    );
     let verifying_key = client.verifying_key("merkle-poseidon-4")?;
     println!("   They are there: a verifying key of {} bytes.\n", verifying_key.as_bytes().len());
 
-    println!("3. Submitting a task: prove that I know leaf 0 of a Merkle tree with these two leaves, telling only the root.");
+    println!(
+        "3. Submitting a task: prove that I know leaf 0 of a Merkle tree with these two leaves, telling only the root."
+    );
     LEAVES.iter().for_each(|leaf| println!("   {leaf}"));
     let began = Instant::now();
     let submitted = client.post("/api/v1/tasks/merkle", &json!({"leaves": LEAVES, "leaf_index": 0}))?;
@@ -56,19 +64,32 @@ fn tell(server: &str) -> anyhow::Result<()> {
     ensure!(text(&task, "status")? == "completed", "the task did not complete: {task}");
     let (proof, root) = (text(&task, "proof")?, text(&task, "merkle_root")?);
     let proving_ms = task.pointer("/timings_ms/proving").and_then(Value::as_u64).unwrap_or_default();
-    println!("   Proved in {proving_ms} ms by {}, verified by the coordinator, answered {} ms after submission.", text(&task, "worker_id")?, took.as_millis());
+    println!(
+        "   Proved in {proving_ms} ms by {}, verified by the coordinator, answered {} ms after submission.",
+        text(&task, "worker_id")?,
+        took.as_millis()
+    );
     println!("   proof  {}... ({} bytes)", proof.get(..32).unwrap_or(&proof), proof.len() / 2);
     println!("   root   {root}\n");
 
-    println!("5. Checking the proof again, here, with another implementation of the curve (bls12_381; blstrs proved it) ...");
+    println!(
+        "5. Checking the proof again, here, with another implementation of the curve (bls12_381; blstrs proved it) ..."
+    );
     let proof: ProofBytes = proof.parse().context("the answer's proof")?;
     let root: Bytes32 = root.parse().context("the answer's root")?;
     ensure!(verify_independently(&verifying_key, &proof, &[root])?, "the proof does not verify");
-    println!("   Valid: whoever made it knows a leaf of the tree with this root. Which leaf, the proof does not tell.");
+    println!(
+        "   Valid: whoever made it knows a leaf of the tree with this root. Which leaf, the proof does not tell."
+    );
     let mut other = *root.as_bytes();
     other[31] ^= 1;
-    ensure!(!verify_independently(&verifying_key, &proof, &[Bytes32::new(other)])?, "a false statement verified");
-    println!("   And for any other root it is worthless: with one bit of the root changed it does not verify.");
+    ensure!(
+        !verify_independently(&verifying_key, &proof, &[Bytes32::new(other)])?,
+        "a false statement verified"
+    );
+    println!(
+        "   And for any other root it is worthless: with one bit of the root changed it does not verify."
+    );
     Ok(())
 }
 
@@ -80,12 +101,16 @@ struct Client {
 
 impl Client {
     fn new(server: &str) -> Self {
-        let config = ureq::Agent::config_builder().timeout_global(Some(REQUEST_LIMIT)).http_status_as_error(false).build();
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(REQUEST_LIMIT))
+            .http_status_as_error(false)
+            .build();
         Self { agent: config.into(), server: server.to_owned() }
     }
 
     fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let mut answer = self.agent.get(format!("{}{path}", self.server)).call().with_context(|| format!("GET {path}"))?;
+        let mut answer =
+            self.agent.get(format!("{}{path}", self.server)).call().with_context(|| format!("GET {path}"))?;
         let value: Value = answer.body_mut().read_json().with_context(|| format!("GET {path}"))?;
         ensure!(answer.status().is_success(), "GET {path}: {value}");
         Ok(value)
@@ -104,7 +129,9 @@ impl Client {
         let deadline = Instant::now() + REQUEST_LIMIT;
         loop {
             match self.get(&format!("/api/v1/circuits/{circuit}/verifying-key")) {
-                Ok(answer) => return Ok(VerifyingKey::from_bytes(&hex::decode(text(&answer, "verifying_key")?)?)?),
+                Ok(answer) => {
+                    return Ok(VerifyingKey::from_bytes(&hex::decode(text(&answer, "verifying_key")?)?)?);
+                }
                 Err(error) if Instant::now() > deadline => return Err(error),
                 Err(_) => std::thread::sleep(Duration::from_millis(50)),
             }

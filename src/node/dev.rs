@@ -12,7 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 /// What a shutdown may take beyond its grace before the process ends all the same.
 const OVERTIME: Duration = Duration::from_secs(5);
 /// Upper bounds of the buckets of every duration histogram, in seconds: a proof of the deepest circuit fits.
-const DURATION_BUCKETS_SECONDS: [f64; 12] = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+const DURATION_BUCKETS_SECONDS: [f64; 12] =
+    [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// Runs a node until SIGTERM or SIGINT, and takes it down in order.
 ///
@@ -49,7 +50,8 @@ pub fn run_dev(loaded: Loaded) -> anyhow::Result<ExitCode> {
 
 /// Runs a future on an actix system over tokio's multi-thread runtime.
 pub(super) fn within_system<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start tokio")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start tokio")?;
     let system = actix_rt::System::with_tokio_rt(move || runtime);
     system.block_on(future)
 }

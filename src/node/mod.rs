@@ -109,11 +109,13 @@ impl Node {
         let pool = |name, threads, queue| CpuPool::start(name, threads, queue).map_err(NodeError::Threads);
 
         let raft_node = RaftNode::launch(&guardian, raft.clone(), events, Clock::start()).await;
-        let verifier_pool = pool("verifier", config.verifier.threads as usize, config.verifier.queue as usize)?;
+        let verifier_pool =
+            pool("verifier", config.verifier.threads as usize, config.verifier.queue as usize)?;
         let verifier = Verifier::launch(&guardian, verifier_pool).await;
         let times = parts::lease_times(config);
         let registry =
-            WorkerRegistry::launch(&guardian, raft_node.clone(), verifier.clone(), data_key.clone(), times).await;
+            WorkerRegistry::launch(&guardian, raft_node.clone(), verifier.clone(), data_key.clone(), times)
+                .await;
         let scheduler =
             Scheduler::launch(&guardian, raft_node.clone(), registry.clone(), parts::policy(config)).await;
         let parts = TasksParts {
@@ -127,8 +129,14 @@ impl Node {
         };
         let tasks = Tasks::launch(&guardian, parts).await;
         let preload = parts::preload(config)?;
-        KeyKeeper::launch(&guardian, raft_node.clone(), store.clone(), pool("key-maker", 1, 1)?, preload.clone())
-            .await;
+        KeyKeeper::launch(
+            &guardian,
+            raft_node.clone(),
+            store.clone(),
+            pool("key-maker", 1, 1)?,
+            preload.clone(),
+        )
+        .await;
 
         parts::build_proving_threads(config);
         let slots = parts::slots(config);

@@ -1,9 +1,9 @@
 //! From the configuration's terms to those of the parts.
 
 use super::NodeError;
+use crate::actors::clock::millis;
 use crate::actors::session::WorkerProfile;
 use crate::actors::worker_registry::LeaseTimes;
-use crate::actors::clock::millis;
 use crate::config::{CircuitName, Config};
 use crate::http::HttpOptions;
 use crate::ledger::{CircuitId, Policy, WorkerId};

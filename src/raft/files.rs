@@ -1,7 +1,7 @@
 //! Opening redb files and naming what fails in them: both databases of a node are opened, locked and read this way.
 
 use super::error::StoreError;
-use redb::{Database, DatabaseError};
+use redb::{Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase as _, WriteTransaction};
 use std::any::Any;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,8 +11,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A database and the name that its errors carry.
 #[derive(Debug)]
 pub(super) struct DatabaseFile {
-    pub(super) database: Database,
+    /// Taken only when this is dropped.
+    database: Option<Database>,
     pub(super) path: PathBuf,
+}
+
+impl Drop for DatabaseFile {
+    fn drop(&mut self) {
+        // Closing writes the allocator's state, and a damaged file can make that panic.
+        let database = self.database.take();
+        let closed = guarded(&self.path, || {
+            drop(database);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "a database was not closed in order");
+        }
+    }
 }
 
 impl DatabaseFile {
@@ -27,7 +42,24 @@ impl DatabaseFile {
         if is_new && let Some(directory) = path.parent() {
             sync_directory(directory)?;
         }
-        Ok(Self { database, path: path.to_owned() })
+        Ok(Self::new(database, path))
+    }
+
+    pub(super) fn new(database: Database, path: &Path) -> Self {
+        Self { database: Some(database), path: path.to_owned() }
+    }
+
+    pub(super) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        let database = self.database.as_ref().ok_or_else(|| self.closed())?;
+        database.begin_read().map_err(self.failed("reading"))
+    }
+
+    /// Waits for the write transaction before it, if there is one.
+    pub(super) fn begin_write(&self, durability: Durability) -> Result<WriteTransaction, StoreError> {
+        let database = self.database.as_ref().ok_or_else(|| self.closed())?;
+        let mut transaction = database.begin_write().map_err(self.failed("writing"))?;
+        transaction.set_durability(durability).map_err(self.failed("writing"))?;
+        Ok(transaction)
     }
 
     /// Wraps an error of redb with the file and what was being done.

@@ -15,9 +15,7 @@ use super::snapshot::{Item, SnapshotReader, SnapshotWriter};
 use super::types::{LogId, StoredMembership};
 use crate::codec;
 use crate::ledger::{BodyKey, BodyOp, Ledger, Record, RecordKey};
-use redb::{
-    Durability, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
-};
+use redb::{Durability, ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -161,7 +159,7 @@ impl LedgerStore {
 
     /// A consistent view of everything written so far, however long it is read.
     pub(super) fn read(&self) -> Result<ReadTransaction, StoreError> {
-        self.file.database.begin_read().map_err(self.file.failed("reading"))
+        self.file.begin_read()
     }
 
     /// How far the view has been applied.
@@ -223,9 +221,7 @@ impl LedgerStore {
     }
 
     fn begin(&self, durability: Durability) -> Result<WriteTransaction, StoreError> {
-        let file = &*self.file;
-        let mut transaction = file.database.begin_write().map_err(file.failed("writing"))?;
-        transaction.set_durability(durability).map_err(file.failed("writing"))?;
+        let mut transaction = self.file.begin_write(durability)?;
         // Durable commits are rare here and the file may be large: saving the allocator's state with them spares a walk
         // through the whole file after a crash.
         transaction.set_quick_repair(matches!(durability, Durability::Immediate));
@@ -242,7 +238,7 @@ impl LedgerStore {
 }
 
 fn make_tables(file: &DatabaseFile) -> Result<(), StoreError> {
-    let transaction = file.database.begin_write().map_err(file.failed("opening"))?;
+    let transaction = file.begin_write(Durability::Immediate)?;
     transaction.open_table(RECORDS).map_err(file.failed("opening"))?;
     transaction.open_table(BODIES).map_err(file.failed("opening"))?;
     transaction.open_table(META).map_err(file.failed("opening"))?;
@@ -250,7 +246,7 @@ fn make_tables(file: &DatabaseFile) -> Result<(), StoreError> {
 }
 
 fn load(file: &DatabaseFile) -> Result<(Ledger, Progress), StoreError> {
-    let transaction = file.database.begin_read().map_err(file.failed("reading"))?;
+    let transaction = file.begin_read()?;
     let table = transaction.open_table(META).map_err(file.failed("reading"))?;
     let progress = match table.get(PROGRESS).map_err(file.failed("reading"))? {
         Some(value) => codec::decode(value.value()).map_err(damaged(file, "meta", PROGRESS.as_bytes()))?,

@@ -17,7 +17,7 @@ use super::types::{ClusterId, Entry, LogId, NodeId, StorageError, StoreId, TypeC
 use crate::codec;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader, Vote};
-use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Durability, ReadableTable as _, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -64,6 +64,14 @@ pub(super) struct Keep {
     purged: Option<LogId>,
     committed: Option<LogId>,
     cluster: Option<ClusterId>,
+    /// The first error that made this store, or its use, impossible.
+    failure: Option<String>,
+}
+
+impl Keep {
+    fn fail(&mut self, error: &StoreError) {
+        self.failure.get_or_insert_with(|| error.to_string());
+    }
 }
 
 /// The log store; clones share one file and one writer thread.
@@ -220,6 +228,15 @@ impl LogProgress {
         lock(&self.keep).cluster
     }
 
+    /// Why the log cannot be written or used any longer, if so.
+    pub(super) fn failure(&self) -> Option<String> {
+        lock(&self.keep).failure.clone()
+    }
+
+    pub(super) fn fail(&self, error: &StoreError) {
+        lock(&self.keep).fail(error);
+    }
+
     /// The newest entry that this node knows to be committed.
     pub(super) fn committed(&self) -> Option<LogId> {
         lock(&self.keep).committed
@@ -344,7 +361,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 fn claim(file: &DatabaseFile, node: NodeId) -> Result<StoreId, StartError> {
     let drawn = StoreId::random().map_err(|error| StartError::Randomness(error.to_string()))?;
     let claimed = guarded(&file.path, || {
-        let transaction = file.database.begin_write().map_err(file.failed("opening"))?;
+        let transaction = file.begin_write(Durability::Immediate)?;
         let store = {
             transaction.open_table(LOG).map_err(file.failed("opening"))?;
             let mut records = transaction.open_table(META).map_err(file.failed("opening"))?;
@@ -371,7 +388,7 @@ fn claim(file: &DatabaseFile, node: NodeId) -> Result<StoreId, StartError> {
 
 /// Reads the whole file once: every entry is checked, the newest stay in memory.
 fn load(file: &DatabaseFile, limits: LogLimits) -> Result<Keep, StoreError> {
-    let transaction = file.database.begin_read().map_err(file.failed("reading"))?;
+    let transaction = file.begin_read()?;
     let records = transaction.open_table(META).map_err(file.failed("reading"))?;
     let purged: Option<LogId> = decode_meta(file, &records, meta::PURGED)?;
     let mut tail = Tail::new(limits.cache_bytes_max);
@@ -395,11 +412,12 @@ fn load(file: &DatabaseFile, limits: LogLimits) -> Result<Keep, StoreError> {
         purged,
         committed: decode_meta(file, &records, meta::COMMITTED)?,
         cluster: decode_meta(file, &records, meta::CLUSTER)?,
+        failure: None,
     })
 }
 
 fn read_entries(file: &DatabaseFile, start: u64, end: u64) -> Result<Vec<Entry>, StoreError> {
-    let transaction = file.database.begin_read().map_err(file.failed("reading"))?;
+    let transaction = file.begin_read()?;
     let log = transaction.open_table(LOG).map_err(file.failed("reading"))?;
     let mut entries = Vec::new();
     for item in log.range(start..end).map_err(file.failed("reading"))? {

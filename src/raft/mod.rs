@@ -26,3 +26,6 @@ pub use events::{AppliedEvents, AppliedNotice, EventStream};
 pub use service::{Committed, RaftService, RaftStatus, Role};
 pub use transport::{InProcessNetwork, PeerEndpoint, PeerReply, PeerRequest, PeerTransport, TransportError};
 pub use types::{Applied, Batch, ClusterId, Member, NodeId, StoreId, TypeConfig};
+
+#[cfg(test)]
+mod tests;

@@ -14,14 +14,13 @@ use super::config::RaftConfig;
 use super::error::{AdminError, ProposeError, ReadError, StartError, StoreError};
 use super::events::EventStream;
 use super::files::lock;
-use super::log_store::LogProgress;
-use super::state_machine::LedgerReader;
 use super::transport::PeerTransport;
 use super::types::{ClusterId, Member, NodeId, Raft, StoreId};
 use crate::codec;
 use crate::ledger::{BodyKey, Command, Ledger, LogIndex};
 use batcher::{Answer, Proposal};
 use openraft::error::{CheckIsLeaderError, RaftError};
+use status::Stores;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -42,8 +41,7 @@ struct Inner {
     raft: Raft,
     metrics: MetricsReceiver,
     runtime: Handle,
-    ledger: LedgerReader,
-    log: LogProgress,
+    stores: Stores,
     status: watch::Receiver<RaftStatus>,
     proposals: mpsc::Sender<Proposal>,
     proposal_room: Arc<Semaphore>,
@@ -85,14 +83,13 @@ impl RaftService {
             .map_err(StartError::Thread)?;
         let gone =
             |_| Err(StartError::Thread(std::io::Error::other("the thread ended before raft had started")));
-        let Started { raft, runtime, ledger, log, status, events } = started.await.unwrap_or_else(gone)?;
+        let Started { raft, runtime, stores, status, events } = started.await.unwrap_or_else(gone)?;
         let inner = Inner {
             node,
             metrics: raft.metrics(),
             raft,
             runtime,
-            ledger,
-            log,
+            stores,
             status,
             proposals,
             proposal_room: Arc::new(Semaphore::new(room)),
@@ -114,13 +111,13 @@ impl RaftService {
     /// The name of this node's storage.
     #[must_use]
     pub fn store_id(&self) -> StoreId {
-        self.inner.log.store_id()
+        self.inner.stores.log.store_id()
     }
 
     /// The name of the cluster, once this node belongs to one.
     #[must_use]
     pub fn cluster_id(&self) -> Option<ClusterId> {
-        self.inner.log.cluster()
+        self.inner.stores.log.cluster()
     }
 
     /// Proposes a command: the answer comes when a majority has stored it and this node has applied it. Dropping the future
@@ -173,7 +170,7 @@ impl RaftService {
 
     /// Reads the ledger as it is applied here. Applying waits for the reader: be quick, and do not wait for anything.
     pub fn with_ledger<R>(&self, read: impl FnOnce(&Ledger) -> R) -> R {
-        self.inner.ledger.with(read)
+        self.inner.stores.ledger.with(read)
     }
 
     /// A body that the ledger's records speak of; read from disk, off the caller's runtime.
@@ -181,7 +178,7 @@ impl RaftService {
     /// # Errors
     /// When it is damaged, the disk fails, or Raft has stopped.
     pub async fn body(&self, key: BodyKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let ledger = self.inner.ledger.clone();
+        let ledger = self.inner.stores.ledger.clone();
         let closed = ledger.closed();
         let read = self.inner.runtime.spawn_blocking(move || ledger.body(key));
         read.await.unwrap_or(Err(closed))
@@ -190,7 +187,7 @@ impl RaftService {
     /// Raft's state now.
     #[must_use]
     pub fn status(&self) -> RaftStatus {
-        let mut now = status::status(&self.inner.metrics, &self.inner.log);
+        let mut now = status::status(&self.inner.metrics, &self.inner.stores);
         if self.inner.ended.borrow().is_some() {
             now.role = Role::Stopped;
             now.leader = None;
@@ -226,7 +223,9 @@ impl RaftService {
         result.await.unwrap_or(Err(AdminError::Stopped))
     }
 
-    /// Has this node stand for election now.
+    /// Has this node stand for election now. It is elected if its log is as new as the others' and enough of them may vote:
+    /// a follower of a healthy leader refuses, and a leader grants its vote only some time (the lease, as long as
+    /// [`RaftConfig::election_timeout_max`]) after its own election. A vain attempt costs an election.
     ///
     /// # Errors
     /// When Raft has stopped.

@@ -19,7 +19,7 @@ use redb::Durability;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 /// Entries that one transaction of `ledger.redb` takes.
 const RUN_ENTRIES_MAX: usize = 512;
@@ -45,6 +45,8 @@ struct Core {
     state: Mutex<State>,
     events: EventSink,
     has_failed: AtomicBool,
+    /// The first error that was given to openraft, which stops at it and may later name a consequence of it instead.
+    failure: Arc<OnceLock<String>>,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,7 @@ pub(super) struct LedgerReader {
     ledger: Arc<RwLock<Ledger>>,
     pending: Arc<Mutex<Arc<WriteSet>>>,
     store: Weak<Core>,
+    failure: Arc<OnceLock<String>>,
     path: std::path::PathBuf,
 }
 
@@ -77,6 +80,11 @@ impl LedgerReader {
         }
         let core = self.store.upgrade().ok_or_else(|| self.closed())?;
         core.store.body(key)
+    }
+
+    /// Why applying stopped, if it failed.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
     }
 
     /// The error of a read after the end.
@@ -118,6 +126,7 @@ impl StateMachine {
                 state: Mutex::new(State { progress, entries_since_durable: 0, bytes_since_durable: 0 }),
                 events,
                 has_failed: AtomicBool::new(false),
+                failure: Arc::default(),
             }),
         };
         // A received snapshot is published before the ledger's file takes it over: a crash in between is mended here.
@@ -134,6 +143,7 @@ impl StateMachine {
             ledger: self.core.ledger.clone(),
             pending: self.core.pending.clone(),
             store: Arc::downgrade(&self.core),
+            failure: self.core.failure.clone(),
             path: self.core.store.file.path.clone(),
         }
     }
@@ -152,14 +162,15 @@ impl StateMachine {
         work: impl FnOnce(&Core) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let core = self.core.clone();
-        let path = core.store.file.path.clone();
+        let (path, failure) = (core.store.file.path.clone(), core.failure.clone());
         let done = tokio::task::spawn_blocking(move || {
             let result = work(&core);
             drop(core);
             result
         });
         // A panic in the work arrives here as an error, and so does a runtime that is shutting down.
-        done.await.unwrap_or(Err(StoreError::Failed { file: path }))
+        let result = done.await.unwrap_or(Err(StoreError::Failed { file: path }));
+        result.inspect_err(|error| drop(failure.set(error.to_string())))
     }
 }
 

@@ -1,13 +1,12 @@
 //! kill -9 at any moment loses no acknowledged task, and completes each exactly once.
 
 use crate::support::{Client, DevNode, poll_until};
-use proptest::test_runner::{RngAlgorithm, TestRng};
-use rand_core::RngCore as _;
+use rand_core::{RngCore as _, SeedableRng as _};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const ROUNDS: u64 = 3;
 const SUBMISSIONS: u64 = 200;
@@ -24,7 +23,12 @@ fn submit(client: &Client, key: &str, number: u64) -> Option<String> {
 }
 
 /// Submits from several clients at once until everything was sent or the node is gone.
-fn submit_all(client: &Client, round: u64, acknowledged: &Arc<AtomicU64>, history: &History) -> Vec<std::thread::JoinHandle<()>> {
+fn submit_all(
+    client: &Client,
+    round: u64,
+    acknowledged: &Arc<AtomicU64>,
+    history: &History,
+) -> Vec<std::thread::JoinHandle<()>> {
     let next = Arc::new(AtomicU64::new(0));
     (0..CLIENTS)
         .map(|_| {
@@ -50,25 +54,28 @@ fn submit_all(client: &Client, round: u64, acknowledged: &Arc<AtomicU64>, histor
 
 #[test]
 fn kill_9_during_200_submissions_loses_no_acknowledged_task_and_completes_each_once() {
-    let seed = std::env::var("ZKPNET_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-        u64::from(std::process::id()) ^ Instant::now().elapsed().as_nanos() as u64
-    });
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seed = number("ZKPNET_TEST_SEED").unwrap_or_else(|| rand_core::OsRng.next_u64());
+    let rounds = number("ZKPNET_TEST_ROUNDS").unwrap_or(ROUNDS);
     println!("replay the moments of killing with ZKPNET_TEST_SEED={seed}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
     let history = History::default();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         // Killed once so many of the round's submissions were acknowledged.
-        let enough = 1 + proptest::prelude::RngCore::next_u64(&mut rng) % (SUBMISSIONS - 20);
+        let enough = 1 + rng.next_u64() % (SUBMISSIONS - 20);
         let node = DevNode::start(folder.path(), &[]);
         let acknowledged = Arc::new(AtomicU64::new(0));
         let clients = submit_all(&node.client, round, &acknowledged, &history);
-        poll_until("enough acknowledged submissions", || (acknowledged.load(Ordering::SeqCst) >= enough).then_some(()));
+        poll_until("enough acknowledged submissions", || {
+            (acknowledged.load(Ordering::SeqCst) >= enough).then_some(())
+        });
         node.kill();
         clients.into_iter().for_each(|client| client.join().unwrap());
-        println!("round {round}: killed after {} acknowledged submissions", acknowledged.load(Ordering::SeqCst));
+        println!(
+            "round {round}: killed after {} acknowledged submissions",
+            acknowledged.load(Ordering::SeqCst)
+        );
     }
     let node = DevNode::start(folder.path(), &[]);
     finish(&node.client, &history);
@@ -100,13 +107,20 @@ fn finish(client: &Client, history: &History) {
         assert_eq!(verified.body["valid"], true, "{verified:?}");
     }
     let totals = client.get("/metrics").unwrap().body.as_str().unwrap().to_owned();
-    let completed: u64 = metric(&totals, "zkpnet_tasks_completed_total");
+    let completed = metric(&totals, "zkpnet_tasks_total{outcome=\"completed\"}");
     assert_eq!(completed, tasks.len() as u64, "as many completions as tasks");
-    println!("{} tasks, {} of them acknowledged before a kill", tasks.len(), history.values().flatten().count());
+    println!(
+        "{} tasks, {} of them acknowledged before a kill",
+        tasks.len(),
+        history.values().flatten().count()
+    );
 }
 
 fn metric(text: &str, name: &str) -> u64 {
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no metric {name} in\n{text}"));
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(name))
+        .unwrap_or_else(|| panic!("no metric {name} in\n{text}"));
     line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64
 }
 

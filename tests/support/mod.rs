@@ -55,7 +55,9 @@ impl DevNode {
         let deadline = Instant::now() + LIMIT;
         let address = loop {
             let rest = deadline.saturating_duration_since(Instant::now());
-            let line = errors.recv_timeout(rest).unwrap_or_else(|_| panic!("did not start; it said:\n{}", said.join("\n")));
+            let line = errors
+                .recv_timeout(rest)
+                .unwrap_or_else(|_| panic!("did not start; it said:\n{}", said.join("\n")));
             if let Some((_, address)) = line.split_once("health   http://") {
                 break address.split('/').next().unwrap().to_owned();
             }
@@ -117,8 +119,10 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn new(address: &str) -> Self {
-        let config =
-            ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(100))).http_status_as_error(false).build();
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(100)))
+            .http_status_as_error(false)
+            .build();
         Self { agent: config.into(), server: format!("http://{address}") }
     }
 
@@ -129,7 +133,12 @@ impl Client {
         Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
     }
 
-    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Result<Answer, ureq::Error> {
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Answer, ureq::Error> {
         let mut request = self.agent.post(format!("{}{path}", self.server));
         for (name, value) in headers {
             request = request.header(*name, *value);

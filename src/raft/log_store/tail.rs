@@ -50,9 +50,10 @@ impl Tail {
         self.last
     }
 
-    /// Whether an entry of this index may follow. A log that was never written to may begin anywhere.
+    /// Whether an entry of this index may follow. An empty log may begin anywhere if it was never written to, and
+    /// otherwise before its end, which leaves no hole (openraft's suite does so, openraft does not).
     pub(super) fn accepts(&self, index: u64) -> bool {
-        index == self.end() || (self.first == 0 && self.ends.is_empty())
+        index == self.end() || (self.ends.is_empty() && (self.first == 0 || index < self.first))
     }
 
     /// Takes the next entry; the caller has asked [`Self::accepts`].

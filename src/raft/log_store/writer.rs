@@ -47,6 +47,7 @@ impl Writer {
             };
             if let Err(error) = &result {
                 has_failed = true;
+                lock(&self.keep).fail(error);
                 tracing::error!(%error, "the Raft log cannot be written");
             }
             self.answer(waiting.drain(..), result.map_err(Arc::new));
@@ -61,8 +62,7 @@ impl Writer {
     fn commit(&self, jobs: &[Job]) -> Result<(), StoreError> {
         let file = &*self.file;
         let committed = lock(&self.keep).committed;
-        let mut transaction = file.database.begin_write().map_err(file.failed("writing"))?;
-        transaction.set_durability(Durability::Immediate).map_err(file.failed("writing"))?;
+        let transaction = file.begin_write(Durability::Immediate)?;
         {
             let mut log = transaction.open_table(LOG).map_err(file.failed("writing"))?;
             let mut records = transaction.open_table(META).map_err(file.failed("writing"))?;

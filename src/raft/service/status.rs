@@ -4,6 +4,7 @@
 use crate::ledger::{LogIndex, Term};
 use crate::raft::error::LeaderInfo;
 use crate::raft::log_store::LogProgress;
+use crate::raft::state_machine::LedgerReader;
 use crate::raft::types::{LogId, Member, NodeId};
 use openraft::ServerState;
 use openraft::error::Fatal;
@@ -83,13 +84,23 @@ impl RaftStatus {
     }
 }
 
+/// What is asked besides openraft's metrics; keeps no file open.
+#[derive(Clone, Debug)]
+pub(super) struct Stores {
+    pub(super) log: LogProgress,
+    pub(super) ledger: LedgerReader,
+}
+
 /// Reads openraft's metrics; none of the locks involved is held longer than this takes.
-pub(super) fn status(metrics: &watch::Receiver<Metrics>, log: &LogProgress) -> RaftStatus {
-    let committed = log.committed();
+pub(super) fn status(metrics: &watch::Receiver<Metrics>, stores: &Stores) -> RaftStatus {
+    let committed = stores.log.committed();
+    let failure = stores.log.failure().or_else(|| stores.ledger.failure());
     let metrics = metrics.borrow();
     let fatal = match &metrics.running_state {
-        Ok(()) | Err(Fatal::Stopped) => None,
-        Err(error) => Some(error.to_string()),
+        Ok(()) => None,
+        // The stores know the cause; openraft may name what followed from it.
+        Err(Fatal::Stopped) => failure,
+        Err(error) => failure.or_else(|| Some(error.to_string())),
     };
     let role = match (&metrics.running_state, metrics.state) {
         (Err(_), _) | (_, ServerState::Shutdown) => Role::Stopped,
@@ -130,21 +141,21 @@ fn index(id: Option<LogId>) -> Option<LogIndex> {
 /// Publishes the status until Raft stops, its last word included.
 pub(super) async fn publish(
     mut metrics: watch::Receiver<Metrics>,
-    log: LogProgress,
+    stores: Stores,
     publisher: watch::Sender<RaftStatus>,
 ) {
     let mut published_at = Instant::now();
     let mut is_running = true;
     while is_running {
         is_running = metrics.changed().await.is_ok();
-        let mut now = status(&metrics, &log);
+        let mut now = status(&metrics, &stores);
         if is_running && !now.differs_in_kind(&publisher.borrow()) {
             // Numbers only: let what else changes meanwhile go out with them.
             tokio::select! {
                 () = tokio::time::sleep_until(published_at + NUMBERS_EVERY) => {}
-                () = different_kind(&mut metrics, &log, &publisher) => {}
+                () = different_kind(&mut metrics, &stores, &publisher) => {}
             }
-            now = status(&metrics, &log);
+            now = status(&metrics, &stores);
         }
         if !is_running {
             now.role = Role::Stopped;
@@ -162,11 +173,11 @@ pub(super) async fn publish(
 /// Ends when the status differs in kind from what is published, or will not change any more.
 async fn different_kind(
     metrics: &mut watch::Receiver<Metrics>,
-    log: &LogProgress,
+    stores: &Stores,
     publisher: &watch::Sender<RaftStatus>,
 ) {
     while metrics.changed().await.is_ok() {
-        if status(metrics, log).differs_in_kind(&publisher.borrow()) {
+        if status(metrics, stores).differs_in_kind(&publisher.borrow()) {
             return;
         }
     }

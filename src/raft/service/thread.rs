@@ -2,7 +2,7 @@
 //! neither a slow request nor a proof can keep a heartbeat waiting.
 
 use super::batcher::{BatchLimits, Batcher, Proposal};
-use super::status::{self, Metrics, RaftStatus};
+use super::status::{self, Metrics, RaftStatus, Stores};
 use crate::raft::config::RaftConfig;
 use crate::raft::error::{AdminError, StartError, StoreError};
 use crate::raft::events::{self, EventStream};
@@ -35,8 +35,7 @@ pub(super) enum Control {
 pub(super) struct Started {
     pub(super) raft: Raft,
     pub(super) runtime: Handle,
-    pub(super) ledger: LedgerReader,
-    pub(super) log: LogProgress,
+    pub(super) stores: Stores,
     pub(super) status: watch::Receiver<RaftStatus>,
     pub(super) events: EventStream,
 }
@@ -74,7 +73,7 @@ impl RaftThread {
         let result = runtime.block_on(self.start(runtime.handle().clone()));
         let (running, ledger) = match result {
             Ok((running, handed_out)) => {
-                let ledger = handed_out.ledger.clone();
+                let ledger = handed_out.stores.ledger.clone();
                 if started.send(Ok(handed_out)).is_err() {
                     tracing::debug!("nobody waited for raft to start");
                 }
@@ -121,8 +120,8 @@ impl RaftThread {
             self.config.snapshot_bytes_max,
         ));
 
-        let progress = log.progress();
-        let (publisher, status) = watch::channel(status::status(&raft.metrics(), &progress));
+        let stores = Stores { log: log.progress(), ledger: machine.reader() };
+        let (publisher, status) = watch::channel(status::status(&raft.metrics(), &stores));
         let (unused, proposals) = (mpsc::channel(1).1, &mut self.proposals);
         let batcher = Batcher {
             raft: raft.clone(),
@@ -135,12 +134,11 @@ impl RaftThread {
             },
         };
         let tasks = vec![
-            tokio::spawn(status::publish(raft.metrics(), progress.clone(), publisher)),
-            tokio::spawn(bound_log(raft.clone(), progress.clone(), self.config.clone())),
+            tokio::spawn(status::publish(raft.metrics(), stores.clone(), publisher)),
+            tokio::spawn(bound_log(raft.clone(), log.progress(), self.config.clone())),
             tokio::spawn(learn_cluster(raft.clone(), log.clone())),
         ];
-        let ledger = machine.reader();
-        let started = Started { raft: raft.clone(), runtime, ledger, log: progress, status, events };
+        let started = Started { raft: raft.clone(), runtime, stores, status, events };
         Ok((Running { raft, log, machine, batcher: tokio::spawn(batcher.run()), tasks }, started))
     }
 
@@ -248,6 +246,7 @@ async fn learn_cluster(raft: Raft, log: LogStore) {
             && let Err(error) = log.join_cluster(cluster).await
         {
             tracing::error!(%error, "raft stops: this node's store is of another cluster");
+            log.progress().fail(&error);
             let _ = raft.shutdown().await;
             return;
         }

@@ -1,0 +1,7 @@
+//! Whole nodes from outside: one, three in one process, and one in a process of its own that is killed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cluster;
+mod kill;
+mod single_node;
+mod support;
