@@ -103,7 +103,7 @@ impl Seen {
             Some(problem) => problem.clone(),
             None => {
                 let problem = Problem::of_status(error.as_response_error().status_code());
-                Problem { cause: Some(error.to_string()), ..problem }
+                Problem { cause: Some(error.to_string().into()), ..problem }
             }
         }
     }

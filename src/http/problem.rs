@@ -184,10 +184,10 @@ pub(super) struct Problem {
     /// The methods that the path takes, for 405.
     pub(super) allow: Option<&'static str>,
     /// For the log only.
-    pub(super) cause: Option<String>,
+    pub(super) cause: Option<Box<str>>,
     /// Replaces the code's status, for the framework's own errors.
     pub(super) status: Option<StatusCode>,
-    pub(super) context: Option<Context>,
+    pub(super) context: Option<Box<Context>>,
 }
 
 /// What the middleware knows of the request.
@@ -220,7 +220,7 @@ impl Problem {
     pub(super) fn internal(cause: impl Into<String>) -> Self {
         let detail =
             "the node has failed in a way that it did not foresee; its log says more under the request's id";
-        Self { cause: Some(cause.into()), ..Self::new(ProblemCode::Internal, detail) }
+        Self { cause: Some(cause.into().into()), ..Self::new(ProblemCode::Internal, detail) }
     }
 
     /// An answer of the framework that has no body of its own.
@@ -239,7 +239,7 @@ impl Problem {
     }
 
     pub(super) fn with_context(mut self, context: &Context) -> Self {
-        self.context = Some(context.clone());
+        self.context = Some(Box::new(context.clone()));
         self
     }
 

@@ -7,7 +7,10 @@ use std::process::{Command, Output, Stdio};
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zkpnet"));
-    command.args(args).env("ZKPNET_SERVER", format!("http://{}", Service::shared().addr)).stdin(Stdio::null());
+    command
+        .args(args)
+        .env("ZKPNET_SERVER", format!("http://{}", Service::shared().addr))
+        .stdin(Stdio::null());
     command
 }
 
@@ -60,8 +63,17 @@ fn a_task_is_submitted_from_a_file_and_its_proof_checked_without_the_service() {
 #[test]
 fn a_task_is_shown_listed_and_submitted_once_for_one_key() {
     let leaf = new_leaf();
-    let submit =
-        ["task", "submit", "merkle", "--leaf", &leaf, "--leaf-index", "0", "--idempotency-key", "from the command line"];
+    let submit = [
+        "task",
+        "submit",
+        "merkle",
+        "--leaf",
+        &leaf,
+        "--leaf-index",
+        "0",
+        "--idempotency-key",
+        "from the command line",
+    ];
     let first = succeeded(&submit);
     assert_eq!(first, succeeded(&submit));
     let id = first.split(' ').next().unwrap();
@@ -74,7 +86,10 @@ fn a_refusal_is_told_with_its_reason_and_request_and_exits_1() {
     let output = run(&["task", "submit", "merkle", "--leaf", "0x123...", "--leaf-index", "0"]);
     assert_eq!(output.status.code(), Some(1));
     let said = said(&output);
-    assert!(said.starts_with("error: leaves[0]: character 4 after 0x is not a hex digit (400 invalid_field"), "{said}");
+    assert!(
+        said.starts_with("error: leaves[0]: character 4 after 0x is not a hex digit (400 invalid_field"),
+        "{said}"
+    );
     assert!(said.contains("request "), "{said}");
 }
 
@@ -98,7 +113,9 @@ fn a_health_check_exits_0_for_a_node_that_lives_and_1_for_none() {
 fn a_configuration_is_checked_and_all_its_errors_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let right = in_folder(&folder, "right.yaml", "http:\n  port: 8123\n");
-    assert!(succeeded(&["config", "check", "--role", "dev", "--config", text(&right)]).contains("port: 8123"));
+    assert!(
+        succeeded(&["config", "check", "--role", "dev", "--config", text(&right)]).contains("port: 8123")
+    );
     let wrong = in_folder(&folder, "wrong.yaml", "http:\n  prot: 8123\n  wait_max: soon\n");
     let output = run(&["config", "check", "--config", text(&wrong)]);
     assert_eq!(output.status.code(), Some(2));
@@ -108,7 +125,8 @@ fn a_configuration_is_checked_and_all_its_errors_are_told() {
 
 #[test]
 fn a_reader_who_leaves_early_is_no_error() {
-    let mut child = command(&["circuit", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command(&["circuit", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), ""));
