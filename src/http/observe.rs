@@ -23,9 +23,6 @@ use std::time::{Duration, Instant};
 
 /// Characters of a path that a log line shows.
 const LOGGED_PATH_LENGTH_MAX: usize = 256;
-/// Given to the front desk beyond a request's time limit, since it ends its own questions in time and says more.
-const GRACE: Duration = Duration::from_secs(5);
-
 /// The middleware.
 pub(super) async fn observe<B: MessageBody + 'static>(
     request: ServiceRequest,
@@ -59,9 +56,9 @@ pub(super) async fn observe<B: MessageBody + 'static>(
 
 /// How long the request may take; what `wait` asks for comes on top.
 fn time_limit(request: &ServiceRequest) -> Duration {
-    let Some(limits) = request.app_data::<web::Data<Limits>>() else { return GRACE };
+    let Some(limits) = request.app_data::<web::Data<Limits>>() else { return Duration::MAX };
     let wait = requested_wait(request.query_string()).unwrap_or_default().min(limits.wait_max);
-    limits.request_timeout + wait + GRACE
+    limits.request_timeout + wait + limits.answer_grace
 }
 
 /// What is needed of a request once it is gone.
@@ -202,3 +199,7 @@ impl Drop for InFlight {
         gauge!("zkpnet_http_requests_in_flight").decrement(1);
     }
 }
+
+#[cfg(test)]
+#[path = "observe_tests.rs"]
+mod tests;

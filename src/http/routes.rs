@@ -17,7 +17,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                 .default_service(web::to(only_get)),
         )
         .service(post("/api/v1/tasks/merkle", tasks::submit::submit_merkle))
-        .service(get("/api/v1/tasks/{id}", tasks::read::get))
+        .service(get("/api/v1/tasks/{id}", tasks::read::get).default_service(web::to(only_get_of_a_task)))
         .service(post("/api/v1/tasks/{id}/cancel", tasks::cancel::cancel))
         .service(post("/api/v1/proofs/verify", proofs::verify))
         .service(get("/api/v1/circuits", circuits::list))
@@ -55,6 +55,14 @@ where
 
 async fn only_get() -> Result<HttpResponse, Problem> {
     Err(method_not_allowed("GET, HEAD"))
+}
+
+/// A word in the place of an id is the path of a kind of task that this version does not have.
+async fn only_get_of_a_task(path: web::Path<String>) -> Result<HttpResponse, Problem> {
+    match tasks::task_id(&path) {
+        Ok(_) => only_get().await,
+        Err(_) => unknown_path().await,
+    }
 }
 
 async fn only_post() -> Result<HttpResponse, Problem> {

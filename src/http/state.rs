@@ -82,10 +82,14 @@ pub(super) struct Limits {
     pub(super) body_bytes_max: usize,
     pub(super) wait_max: Duration,
     pub(super) request_timeout: Duration,
+    /// Given to the front desk beyond a request's time, since it ends its own questions in time and says more.
+    pub(super) answer_grace: Duration,
     /// Room for the bodies of all requests at once, in units of [`BODY_UNIT_BYTES`].
     pub(super) body_room: Arc<Semaphore>,
 }
 
+/// See [`Limits::answer_grace`].
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// Bodies are counted in units of this many bytes, since a semaphore's permits are few.
 pub(super) const BODY_UNIT_BYTES: usize = 1024;
 /// Room for bodies at once: a dozen of the default limit. A parsed body takes a small multiple of it.
@@ -94,7 +98,8 @@ const BODIES_BYTES_MAX: usize = 128 << 20;
 impl Limits {
     pub(super) fn new(body_bytes_max: usize, wait_max: Duration, request_timeout: Duration) -> Self {
         let room = BODIES_BYTES_MAX.max(body_bytes_max).div_ceil(BODY_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
-        Self { body_bytes_max, wait_max, request_timeout, body_room: Arc::new(Semaphore::new(room)) }
+        let body_room = Arc::new(Semaphore::new(room));
+        Self { body_bytes_max, wait_max, request_timeout, answer_grace: ANSWER_GRACE, body_room }
     }
 }
 
