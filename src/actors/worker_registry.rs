@@ -5,24 +5,29 @@
 //! proposed.
 
 use super::ask::{Address, Ask, AskError, ReplyTo};
-use super::events::{Committed, LeadershipChanged, Subscriber};
+use super::events::{Committed, Completeness, LeadershipChanged, Subscriber};
 use super::guardian::{GuardianHandle, Supervised};
-use super::raft_node::{RaftNodeHandle, leading_term};
+use super::raft_node::{QueryError, RaftNodeHandle, leading_term};
+use super::tasks::messages::Consistency;
 use super::verifier::{CheckError, CheckProof, VerifierHandle};
 use crate::ledger::{
     Attempt, Circuit, CircuitId, Command, Digest, Event, FailureCause, FailureKind, FleetMember, Incarnation,
     Ledger, Placement, ProvenResult, Rejection, TaskId, Term, WorkerId, WorkerState,
 };
 use crate::proof::CircuitInput;
-use crate::raft::ProposeError;
+use crate::raft::{ProposeError, ReadError};
 use crate::sealing::DataKey;
-use actix::{Actor, AsyncContext, Context, Handler, Message};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// A worker's request waits this long: a proposal's quorum and a check included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(40);
+
+/// A task that could not be read for its worker is handed out again after this pause.
+const DISPATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// A worker's process introduces itself.
 #[derive(Message)]
@@ -187,7 +192,10 @@ impl LeaseTimes {
 
 /// A cloneable handle of the worker registry.
 #[derive(Clone)]
-pub struct WorkerRegistryHandle(Address<WorkerRegistry>);
+pub struct WorkerRegistryHandle {
+    address: Address<WorkerRegistry>,
+    fleet_changes: watch::Receiver<u64>,
+}
 
 impl WorkerRegistryHandle {
     /// Introduces a worker.
@@ -195,7 +203,7 @@ impl WorkerRegistryHandle {
     /// # Errors
     /// See [`WorkerError`].
     pub async fn register(&self, request: Register) -> Result<Registered, WorkerError> {
-        self.0.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
+        self.address.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
     }
 
     /// Takes a sign of life.
@@ -203,7 +211,7 @@ impl WorkerRegistryHandle {
     /// # Errors
     /// See [`WorkerError`].
     pub async fn heartbeat(&self, request: Heartbeat) -> Result<(), WorkerError> {
-        self.0.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
+        self.address.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
     }
 
     /// Takes news of a lease.
@@ -211,7 +219,7 @@ impl WorkerRegistryHandle {
     /// # Errors
     /// See [`WorkerError`].
     pub async fn report(&self, request: Report) -> Result<(), WorkerError> {
-        self.0.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
+        self.address.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
     }
 
     /// Stops giving work to a worker.
@@ -219,7 +227,7 @@ impl WorkerRegistryHandle {
     /// # Errors
     /// See [`WorkerError`].
     pub async fn drain(&self, request: Drain) -> Result<(), WorkerError> {
-        self.0.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
+        self.address.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
     }
 
     /// The workers that are alive.
@@ -227,7 +235,13 @@ impl WorkerRegistryHandle {
     /// # Errors
     /// When the actor does not take the question or does not answer.
     pub async fn fleet(&self) -> Result<Vec<FleetMember>, AskError> {
-        self.0.ask(GetFleet, REQUEST_LIMIT).await
+        self.address.ask(GetFleet, REQUEST_LIMIT).await
+    }
+
+    /// Changes whenever a worker has registered and can be given work.
+    #[must_use]
+    pub fn fleet_changes(&self) -> watch::Receiver<u64> {
+        self.fleet_changes.clone()
     }
 
     /// Sends a granted lease's task to its worker; one that cannot be sent returns to the queue.
@@ -235,7 +249,7 @@ impl WorkerRegistryHandle {
     /// # Errors
     /// When the actor does not take it. The lease then ends by its time.
     pub fn dispatch(&self, placement: Placement) -> Result<(), AskError> {
-        self.0.tell(Dispatch(placement))
+        self.address.tell(Dispatch(placement))
     }
 }
 
@@ -259,9 +273,15 @@ pub struct WorkerRegistry {
     parts: Parts,
     live: BTreeMap<WorkerId, Live>,
     /// Workers of the ledger that this leader has not heard of, and since when it waits for them.
-    awaited: BTreeMap<WorkerId, Instant>,
+    awaited: BTreeMap<Life, Instant>,
     term: Option<Term>,
+    is_looking: bool,
+    /// Counts registrations, for whoever has work to hand out.
+    changes: Arc<watch::Sender<u64>>,
 }
+
+/// One life of a worker.
+type Life = (WorkerId, Incarnation);
 
 #[derive(Clone)]
 struct Parts {
@@ -281,60 +301,110 @@ impl WorkerRegistry {
         times: LeaseTimes,
     ) -> WorkerRegistryHandle {
         let parts = Parts { raft: raft.clone(), verifier, data_key, times };
+        let changes = Arc::new(watch::Sender::new(0));
+        let fleet_changes = changes.subscribe();
+        let factory_changes = changes;
         let factory = move || Self {
             parts: parts.clone(),
             live: BTreeMap::new(),
             awaited: BTreeMap::new(),
             term: leading_term(&parts.raft.leadership()),
+            is_looking: false,
+            changes: Arc::clone(&factory_changes),
         };
         let address = guardian.supervise(factory).await;
         if let Err(error) = raft.subscribe(Subscriber::new(&address)) {
             tracing::error!(%error, "the worker registry will not hear of revoked leases");
         }
-        WorkerRegistryHandle(address)
+        WorkerRegistryHandle { address, fleet_changes }
     }
 
-    /// Looks for workers that have kept silent past the lease.
+    /// Looks for workers that have kept silent past the lease, and for such that the ledger counts as lost while this
+    /// registry still knows them (the news can have been dropped). One look at a time: it may wait for a quorum.
     fn liveness_tick(&mut self, context: &mut Context<Self>) {
-        let Some(term) = self.term else { return };
+        let Some(term) = self.term.filter(|_| !self.is_looking) else { return };
         let (now, lease) = (Instant::now(), self.parts.times.lease);
         let is_over = |since: Instant| now.duration_since(since) > lease;
-        let mut silent: BTreeSet<WorkerId> = BTreeSet::new();
-        self.live.retain(|worker, live| {
-            if is_over(live.seen) {
-                silent.insert(worker.clone());
+        let gone: Vec<WorkerId> = self
+            .live
+            .iter()
+            .filter(|(_, live)| is_over(live.seen))
+            .map(|(worker, _)| worker.clone())
+            .collect();
+        for worker in gone {
+            if let Some(live) = self.live.remove(&worker) {
+                self.awaited.insert((worker, live.incarnation), live.seen);
             }
-            !is_over(live.seen)
-        });
-        silent.extend(self.awaited.iter().filter(|(_, since)| is_over(**since)).map(|(id, _)| id.clone()));
+        }
+        let silent: BTreeSet<Life> =
+            self.awaited.iter().filter(|(_, since)| is_over(**since)).map(|(life, _)| life.clone()).collect();
+        let known: Vec<Life> =
+            self.live.iter().map(|(worker, live)| (worker.clone(), live.incarnation)).collect();
+        self.is_looking = true;
         let raft = self.parts.raft.clone();
-        let known: BTreeSet<WorkerId> = self.live.keys().cloned().collect();
         let look = async move {
-            let at = raft.now();
             let question = |ledger: &Ledger| {
                 let is_there = |w: &&crate::ledger::Worker| w.state != WorkerState::Lost;
-                ledger.workers().filter(is_there).map(|w| (w.id.clone(), w.incarnation)).collect::<Vec<_>>()
+                ledger.workers().filter(is_there).map(|w| (w.id.clone(), w.incarnation)).collect()
             };
-            let workers = raft.local(question).await.unwrap_or_default();
-            for (worker, incarnation) in workers.iter().filter(|(worker, _)| silent.contains(worker)) {
+            let there: BTreeSet<Life> = raft.local(question).await.ok()?;
+            let lost = there.intersection(&silent).map(|(worker, incarnation)| {
                 tracing::warn!(%worker, "worker kept silent past its lease");
+                let at = raft.now();
                 let lose =
                     Command::LoseWorker { term, worker: worker.clone(), incarnation: *incarnation, at };
-                log_refusal("lose a worker", raft.propose(lose).await);
-            }
-            workers
-                .into_iter()
-                .map(|(id, _)| id)
-                .filter(|id| !known.contains(id) && !silent.contains(id))
-                .collect()
+                async { log_refusal("lose a worker", raft.propose(lose).await) }
+            });
+            futures_util::future::join_all(lost).await;
+            Some(there)
         };
-        let update = move |unheard: BTreeSet<WorkerId>, registry: &mut Self, _: &mut Context<Self>| {
-            registry.awaited.retain(|worker, _| unheard.contains(worker));
-            for worker in unheard {
-                registry.awaited.entry(worker).or_insert(now);
+        let update = move |there: Option<BTreeSet<Life>>, registry: &mut Self, _: &mut Context<Self>| {
+            registry.is_looking = false;
+            if let Some(there) = there {
+                registry.compare(&known, &there);
             }
         };
         context.spawn(actix::fut::ActorFutureExt::map(actix::fut::wrap_future(look), update));
+    }
+
+    fn is_live(&self, (worker, incarnation): &Life) -> bool {
+        self.live.get(worker).is_some_and(|live| live.incarnation == *incarnation)
+    }
+
+    /// Compares the workers that were live before the ledger was read with those that the ledger had then.
+    fn compare(&mut self, known: &[Life], there: &BTreeSet<Life>) {
+        let now = Instant::now();
+        let awaited: Vec<Life> = there.iter().filter(|life| !self.is_live(life)).cloned().collect();
+        self.awaited.retain(|life, _| awaited.contains(life));
+        for life in awaited {
+            self.awaited.entry(life).or_insert(now);
+        }
+        for life in known.iter().filter(|life| !there.contains(life)) {
+            self.forget(life);
+        }
+    }
+
+    /// Asks a worker to register again, and gives it nothing before it has.
+    fn forget(&mut self, life: &Life) {
+        if self.is_live(life)
+            && let Some(live) = self.live.remove(&life.0)
+        {
+            // Should the order not reach it, its next heartbeat tells it.
+            let _ = (live.link)(Order::Reregister);
+        }
+    }
+
+    fn adopt_term(&mut self, term: Option<Term>) {
+        if term != self.term {
+            // A new leader arms every lease anew: nobody is lost because of what this node did not hear as a follower.
+            let now = Instant::now();
+            self.live.values_mut().for_each(|live| {
+                live.seen = now;
+                live.unspoken.clear();
+            });
+            self.awaited.clear();
+        }
+        self.term = term;
     }
 
     /// Notes which leases of the ledger a worker does not speak of, and ends those that it has not spoken of for a lease's
@@ -401,17 +471,7 @@ impl Handler<LeadershipChanged> for WorkerRegistry {
     type Result = ();
 
     fn handle(&mut self, message: LeadershipChanged, _: &mut Self::Context) {
-        let term = leading_term(&message);
-        if term != self.term {
-            // A new leader arms every lease anew: nobody is lost because of what this node did not hear as a follower.
-            let now = Instant::now();
-            self.live.values_mut().for_each(|live| {
-                live.seen = now;
-                live.unspoken.clear();
-            });
-            self.awaited.clear();
-        }
-        self.term = term;
+        self.adopt_term(leading_term(&message));
     }
 }
 
@@ -419,6 +479,9 @@ impl Handler<Committed> for WorkerRegistry {
     type Result = ();
 
     fn handle(&mut self, message: Committed, _: &mut Self::Context) {
+        if message.completeness == Completeness::AfterGap {
+            self.adopt_term(leading_term(&self.parts.raft.leadership()));
+        }
         for event in message.events.iter() {
             match event {
                 Event::LeaseRevoked { task, attempt, worker } => {
@@ -428,11 +491,7 @@ impl Handler<Committed> for WorkerRegistry {
                     }
                 }
                 Event::WorkerLost { worker, incarnation } => {
-                    if self.live.get(worker).is_some_and(|live| live.incarnation == *incarnation)
-                        && let Some(live) = self.live.remove(worker)
-                    {
-                        let _ = (live.link)(Order::Reregister);
-                    }
+                    self.forget(&(worker.clone(), *incarnation));
                 }
                 _ => {}
             }
@@ -456,10 +515,11 @@ impl Handler<Ask<Register>> for WorkerRegistry {
             let (registered, message, reply) = done;
             reply.send(registered.map(|incarnation| {
                 let Register { worker, link, held_keys, .. } = message;
-                registry.awaited.remove(&worker);
+                registry.awaited.remove(&(worker.clone(), incarnation));
                 let live =
                     Live { incarnation, link, held_keys, seen: Instant::now(), unspoken: BTreeMap::new() };
                 registry.live.insert(worker, live);
+                registry.changes.send_modify(|changes| *changes += 1);
                 Registered { incarnation, lease }
             }));
         };
@@ -557,23 +617,48 @@ impl Handler<Ask<GetFleet>> for WorkerRegistry {
 impl Handler<Dispatch> for WorkerRegistry {
     type Result = ();
 
-    fn handle(&mut self, message: Dispatch, _: &mut Self::Context) {
+    fn handle(&mut self, message: Dispatch, context: &mut Self::Context) {
         let Dispatch(placement) = message;
         let live = self.live.get(&placement.worker).filter(|live| live.incarnation == placement.incarnation);
         let link = live.map(|live| Arc::clone(&live.link));
-        let parts = self.parts.clone();
-        actix_rt::spawn(async move { dispatch(&parts, link, placement).await });
+        let (parts, own_address) = (self.parts.clone(), context.address());
+        actix_rt::spawn(async move { dispatch(&parts, &own_address, link, placement).await });
+    }
+}
+
+/// A worker could not be given an order.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Unreachable(Life);
+
+impl Handler<Unreachable> for WorkerRegistry {
+    type Result = ();
+
+    fn handle(&mut self, message: Unreachable, _: &mut Self::Context) {
+        tracing::warn!(worker = %message.0.0, "a worker takes no orders and gets none before it registers again");
+        self.forget(&message.0);
     }
 }
 
 /// Sends the order, or says in the ledger why it could not be sent.
-async fn dispatch(parts: &Parts, link: Option<WorkerLink>, placement: Placement) {
-    let Placement { task, attempt, worker, .. } = placement;
+async fn dispatch(
+    parts: &Parts,
+    registry: &Addr<WorkerRegistry>,
+    link: Option<WorkerLink>,
+    placement: Placement,
+) {
+    let Placement { task, attempt, worker, incarnation } = placement;
     let give_back = |worker| Command::ReturnLease { task, attempt, worker, at: parts.raft.now() };
     let command = match assignment(parts, task, attempt).await {
         Ok(Some(assignment)) => match link.map(|link| link(Order::Assign(assignment))) {
             Some(Ok(())) => return,
-            Some(Err(_)) | None => give_back(worker),
+            Some(Err(_)) => {
+                // First this: the lease that returns would go to the same worker again, and so on without a pause. At most
+                // one message for each order, so the mailbox's limit may be passed over.
+                registry.do_send(Unreachable((worker.clone(), incarnation)));
+                give_back(worker)
+            }
+            None => give_back(worker),
         },
         // The task ended in between.
         Ok(None) => return,
@@ -583,6 +668,8 @@ async fn dispatch(parts: &Parts, link: Option<WorkerLink>, placement: Placement)
         }
         Err(DispatchError::NotNow(reason)) => {
             tracing::warn!(%task, reason, "a task could not be handed out");
+            // What keeps this node from reading it will not have passed at once: the lease holds the task back meanwhile.
+            tokio::time::sleep(DISPATCH_PAUSE).await;
             give_back(worker)
         }
     };
@@ -642,6 +729,30 @@ async fn report(parts: &Parts, report: Report) -> Result<(), WorkerError> {
     propose(&parts.raft, command).await
 }
 
+/// The key and the public inputs of an open task.
+async fn statement(raft: &RaftNodeHandle, task: TaskId) -> Result<(Circuit, Vec<Digest>), WorkerError> {
+    let question = move |ledger: &Ledger| -> Result<(Circuit, Vec<Digest>), Rejection> {
+        let record = ledger.task(task).ok_or(Rejection::UnknownTask(task))?;
+        if !record.is_open() {
+            return Err(Rejection::TaskFinished { task, status: record.status() });
+        }
+        let circuit = ledger.circuit(&record.circuit).ok_or(Rejection::CircuitUnknown)?;
+        Ok((circuit.clone(), record.public_inputs.clone()))
+    };
+    // The own copy is enough to check a proof by: the ledger judges again when the command is applied. It is not enough to
+    // refuse one, for which the worker would throw it away: a new leader's copy may still lack what is committed.
+    if let Ok(Ok(found)) = raft.local(question).await {
+        return Ok(found);
+    }
+    match raft.query(question, Consistency::Linearizable).await {
+        Ok(answer) => Ok(answer.value?),
+        Err(QueryError::Read(ReadError::NotLeader { leader })) => {
+            Err(WorkerError::NotLeader { leader_address: leader.map(|leader| leader.address) })
+        }
+        Err(error) => Err(WorkerError::TryAgain(error.to_string())),
+    }
+}
+
 /// Verifies a proof and says by which command the ledger is told.
 async fn judge(
     parts: &Parts,
@@ -651,17 +762,7 @@ async fn judge(
     proof: Vec<u8>,
     proving: Duration,
 ) -> Result<Command, WorkerError> {
-    let question = move |ledger: &Ledger| -> Result<(Circuit, Vec<Digest>), Rejection> {
-        let record = ledger.task(task).ok_or(Rejection::UnknownTask(task))?;
-        if !record.is_open() {
-            return Err(Rejection::TaskFinished { task, status: record.status() });
-        }
-        let circuit = ledger.circuit(&record.circuit).ok_or(Rejection::CircuitUnknown)?;
-        Ok((circuit.clone(), record.public_inputs.clone()))
-    };
-    // A question to the own copy is enough to save work: the ledger judges again when the command is applied.
-    let found = parts.raft.local(question).await.map_err(|error| WorkerError::TryAgain(error.to_string()))?;
-    let (circuit, public_inputs) = found?;
+    let (circuit, public_inputs) = statement(&parts.raft, task).await?;
     let check = CheckProof {
         key: circuit.verifying_key,
         key_bytes: circuit.verifying_key_bytes,

@@ -1,6 +1,8 @@
 //! A small cluster without a network: one log, three replicas, of which each keeps what the state machine would keep on
 //! disk (records and bodies), and the world around it (leaders, their clocks, commands under way).
 
+use crate::checks::{check_ends, check_nothing_changed, check_revocations, kinds_of};
+use crate::fixtures::{circuit, circuit_id, new_task, worker_id};
 use crate::model::{Checked, Model, State};
 use crate::ops::{
     AttemptPick, ClockMove, Flaw, Life, Op, ResultPick, Route, Step, Submission, TaskPick, WorkerPick,
@@ -161,7 +163,7 @@ impl Cluster {
         let index = LogIndex(self.log.len() as u64 * 2 / 3 + 1);
         let position = LogPosition { term: self.term, index };
         self.log.push((position, command.clone()));
-        let before = self.replicas[0].clone();
+        let before = self.replicas[0].ledger.clone();
         let outcome = self.replicas[0].apply(position, command);
         for replica in 1..REPLICAS {
             if replica != STRAGGLER || !self.is_straggler_paused {
@@ -178,11 +180,11 @@ impl Cluster {
             (found, expected) => prop_assert_eq!(found, expected),
         }
         if outcome.reply.is_err() {
-            check_nothing_changed(&before, &self.replicas[0], &outcome)?;
+            check_nothing_changed(&before, self.ledger(), &outcome)?;
         }
         self.seen.extend(kinds_of(&outcome));
-        check_revocations(command, &before.ledger, self.ledger(), &outcome)?;
-        check_ends(&before.ledger, self.ledger(), &outcome)?;
+        check_revocations(command, &before, self.ledger(), &outcome)?;
+        check_ends(&before, self.ledger(), &outcome)?;
         self.check_replicas()?;
         let ledger = self.replicas[0].ledger.clone();
         self.model.compare(&ledger)
@@ -471,119 +473,4 @@ impl AttemptPick {
 
 fn choose<T>(items: &[T], n: u16) -> Option<&T> {
     if items.is_empty() { None } else { items.get(usize::from(n) % items.len()) }
-}
-
-pub(crate) fn worker_id(n: u8) -> WorkerId {
-    WorkerId::new(&format!("worker-{n}")).expect("a good name")
-}
-
-pub(crate) fn circuit_id(n: u8) -> CircuitId {
-    CircuitId::new(&format!("circuit-{n}")).expect("a good name")
-}
-
-/// Circuit `number`, with one of several keys.
-pub(crate) fn circuit(number: u8, key: u8) -> Circuit {
-    Circuit {
-        id: circuit_id(number),
-        constraint_digest: Digest([number; 32]),
-        proving_key: Digest([key; 32]),
-        verifying_key: Digest([10 * number + key; 32]),
-        verifying_key_bytes: vec![number, key],
-        public_inputs: 1,
-        key_origin: "dev".into(),
-    }
-}
-
-/// A plain submission of request `request` of the default tenant.
-pub(crate) fn new_task(id: TaskId, request: u8, at: UnixMillis) -> NewTask {
-    NewTask {
-        id,
-        tenant: TenantId::DEFAULT,
-        circuit: circuit_id(request % crate::ops::CIRCUITS),
-        public_inputs: vec![Digest([request; 32])],
-        sealed_input: vec![request; 8],
-        fingerprint: Digest([request; 32]),
-        idempotency_key: None,
-        cache: CacheUse::Bypassed,
-        summary: None,
-        priority: Priority::Normal,
-        deadline_ms: None,
-        max_attempts: None,
-        at,
-    }
-}
-
-/// The names of the variants, as `Debug` prints them.
-fn kinds_of(outcome: &Outcome) -> BTreeSet<String> {
-    let name = |text: String| text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned();
-    let mut kinds: BTreeSet<String> = outcome.events.iter().map(|event| name(format!("{event:?}"))).collect();
-    kinds.insert(match &outcome.reply {
-        Ok(reply) => name(format!("{reply:?}")),
-        Err(Rejection::LimitReached { what, .. }) => format!("{what:?}"),
-        Err(rejection) => name(format!("{rejection:?}")),
-    });
-    for event in &outcome.events {
-        if let Event::TaskFailed { reason, .. } = event {
-            kinds.insert(name(format!("{reason:?}")));
-        }
-    }
-    kinds
-}
-
-/// A refused command leaves everything but clock, applied index, and what follows from them, as it was.
-fn check_nothing_changed(before: &Replica, after: &Replica, outcome: &Outcome) -> Checked {
-    prop_assert_eq!(&outcome.events, &Vec::new());
-    prop_assert_eq!(&outcome.bodies, &Vec::new());
-    prop_assert_eq!(&outcome.touched, &BTreeSet::from([RecordKey::Meta]));
-    let but_meta = |replica: &Replica| -> Vec<Record> {
-        replica.ledger.records().filter(|record| record.key() != RecordKey::Meta).collect()
-    };
-    prop_assert_eq!(but_meta(before), but_meta(after));
-    prop_assert_eq!(before.ledger.policy(), after.ledger.policy());
-    prop_assert_eq!(before.ledger.counters(), after.ledger.counters());
-    Ok(())
-}
-
-/// Whoever loses a lease without having asked for it is told, exactly once, and nobody else is.
-fn check_revocations(command: &Command, before: &Ledger, after: &Ledger, outcome: &Outcome) -> Checked {
-    let leases = |ledger: &Ledger| -> BTreeSet<(TaskId, Attempt, WorkerId)> {
-        ledger.leases().map(|(task, lease)| (task, lease.attempt, lease.worker.clone())).collect()
-    };
-    let by_its_holder = match command {
-        Command::CompleteTask { task, attempt, worker, .. }
-        | Command::FailAttempt { task, attempt, worker, .. }
-        | Command::ReturnLease { task, attempt, worker, .. } => Some((*task, *attempt, worker.clone())),
-        _ => None,
-    };
-    let mut gone: Vec<_> = leases(before).difference(&leases(after)).cloned().collect();
-    gone.retain(|lease| Some(lease) != by_its_holder.as_ref());
-    let mut told: Vec<_> = outcome
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            Event::LeaseRevoked { task, attempt, worker } => Some((*task, *attempt, worker.clone())),
-            _ => None,
-        })
-        .collect();
-    told.sort();
-    prop_assert_eq!(told, gone, "revocations");
-    Ok(())
-}
-
-/// Each task that ended is announced once, and no task that had ended before is.
-fn check_ends(before: &Ledger, after: &Ledger, outcome: &Outcome) -> Checked {
-    for event in &outcome.events {
-        let ended = match event {
-            Event::TaskCompleted(id) | Event::TaskCancelled(id) | Event::TaskFailed { task: id, .. } => *id,
-            Event::TaskForgotten(id) => {
-                prop_assert!(after.task(*id).is_none());
-                continue;
-            }
-            _ => continue,
-        };
-        prop_assert!(before.task(ended).is_some_and(Task::is_open), "{} ended twice", ended);
-        let announced = outcome.events.iter().filter(|other| *other == event).count();
-        prop_assert_eq!(announced, 1);
-    }
-    Ok(())
 }

@@ -1,7 +1,8 @@
 //! What must happen in the end: every open task ends once there is a healthy worker and time passes, and no priority
 //! starves another.
 
-use crate::cluster::{Cluster, circuit, circuit_id, new_task, worker_id};
+use crate::cluster::Cluster;
+use crate::fixtures::{circuit, circuit_id, new_task, worker_id};
 use crate::harness::check;
 use crate::model::Checked;
 use crate::ops::{CIRCUITS, WORKERS, history};

@@ -22,7 +22,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod checks;
 mod cluster;
+mod fixtures;
 mod harness;
 mod histories;
 mod liveness;

@@ -3,13 +3,14 @@
 //!
 //! What it does not predict, the jitter of a back-off, it checks against the promised range and takes over.
 
-use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use zkpnet::ledger::*;
 
+mod compare;
+mod submit;
+
 pub(crate) type Checked<T = ()> = Result<T, TestCaseError>;
 
-const KEYS_PER_TASK: usize = 8;
 const RETURNED_KEPT: usize = 4;
 
 #[derive(Clone, Debug)]
@@ -301,94 +302,6 @@ impl Model {
         }
     }
 
-    fn submit(&mut self, new: &NewTask) -> Answer {
-        let is_flawed = new.public_inputs.is_empty()
-            || new.public_inputs.len() > 16
-            || new.sealed_input.is_empty()
-            || new.max_attempts.is_some_and(|n| !(1..=Policy::MAX_ATTEMPTS_LIMIT).contains(&n))
-            || new.deadline_ms == Some(0)
-            || new.summary.as_ref().is_some_and(|text| text.len() > 200);
-        if is_flawed {
-            return Err(Rejection::Malformed("".into()));
-        }
-        if let Some(known) = self.known(new.id) {
-            let is_key_known =
-                new.idempotency_key.as_ref().is_none_or(|key| known.keys.iter().any(|(k, _)| k == key));
-            return if known.tenant == new.tenant
-                && known.request.fingerprint == new.fingerprint
-                && is_key_known
-            {
-                Ok(Reply::Submitted { task: new.id })
-            } else {
-                Err(Rejection::Malformed("".into()))
-            };
-        }
-        let mine = |task: &&ModelTask| task.tenant == new.tenant && !task.is_forgotten;
-        if let Some(key) = &new.idempotency_key {
-            for task in self.tasks.iter().filter(mine) {
-                if let Some((_, answer)) = task.keys.iter().find(|(known, _)| known == key) {
-                    return if task.request.fingerprint == new.fingerprint {
-                        Ok(Reply::Replayed { task: task.id, answer: *answer })
-                    } else {
-                        Err(Rejection::IdempotencyConflict)
-                    };
-                }
-            }
-        }
-        if new.cache == CacheUse::Allowed {
-            let (now, ttl_ms) = (self.now, self.policy.cache_ttl_ms);
-            let mut equal = self.tasks.iter_mut().filter(|task| {
-                task.tenant == new.tenant && !task.is_forgotten && task.request.fingerprint == new.fingerprint
-            });
-            if let Some(task) = equal.next_back() {
-                let is_good = match task.state {
-                    State::Waiting(_) | State::Leased => task.deadline.is_none_or(|deadline| deadline > now),
-                    State::Completed { at, .. } => at.plus(ttl_ms) > now,
-                    State::Failed { .. } | State::Cancelled { .. } => false,
-                };
-                if is_good && (new.idempotency_key.is_none() || task.keys.len() < KEYS_PER_TASK) {
-                    let id = task.id;
-                    task.keys.extend(new.idempotency_key.iter().map(|k| (k.clone(), KeyAnswer::Cached)));
-                    self.counters.tasks_cached += 1;
-                    return Ok(Reply::Cached { task: id });
-                }
-            }
-        }
-        self.take(new)
-    }
-
-    fn take(&mut self, new: &NewTask) -> Answer {
-        let open: Vec<&ModelTask> = self.tasks.iter().filter(|t| !t.is_forgotten && t.is_open()).collect();
-        let open_bytes: usize = open.iter().map(|task| task.sealed.len()).sum();
-        if open.len() as u64 >= self.policy.open_tasks_max {
-            let (what, limit) = (LimitedResource::OpenTasks, self.policy.open_tasks_max);
-            return Err(Rejection::LimitReached { what, limit });
-        }
-        if (open_bytes + new.sealed_input.len()) as u64 > self.policy.open_input_bytes_max {
-            let (what, limit) = (LimitedResource::OpenInputBytes, self.policy.open_input_bytes_max);
-            return Err(Rejection::LimitReached { what, limit });
-        }
-        self.counters.tasks_submitted += 1;
-        self.tasks.push(ModelTask {
-            id: new.id,
-            tenant: new.tenant,
-            circuit: new.circuit.clone(),
-            sealed: new.sealed_input.clone(),
-            state: State::Waiting(Wait::Until(self.now)),
-            leases: Vec::new(),
-            is_forgotten: false,
-            request: new.clone(),
-            keys: new.idempotency_key.iter().map(|key| (key.clone(), KeyAnswer::Submitted)).collect(),
-            created: self.now,
-            deadline: new.deadline_ms.map(|ms| self.now.plus(ms)),
-            max_attempts: new.max_attempts.unwrap_or(self.policy.max_attempts_default),
-            used: 0,
-            latest: 0,
-            final_record: None,
-        });
-        Ok(Reply::Submitted { task: new.id })
-    }
-
     fn worker_mut(&mut self, id: &WorkerId, incarnation: Incarnation) -> Result<&mut ModelWorker, Rejection> {
         let worker = self
             .workers
@@ -541,43 +454,6 @@ impl Model {
         let age_ms = self.policy.retention_age_ms;
         self.workers.retain(|w| w.state != WorkerState::Lost || w.lost_at.plus(age_ms) > now);
     }
-
-    /// Compares everything that the model knows with the ledger, and takes over the instants that only it decides.
-    pub(crate) fn compare(&mut self, ledger: &Ledger) -> Checked {
-        prop_assert_eq!(ledger.now(), self.now, "the clock");
-        prop_assert_eq!(ledger.counters(), &self.counters, "the counters");
-        prop_assert_eq!(ledger.policy(), &self.policy, "the policy");
-        prop_assert_eq!(ledger.circuits().count(), self.circuits.len());
-        prop_assert_eq!(ledger.workers().count(), self.workers.len());
-        for worker in &self.workers {
-            let known = ledger.worker(&worker.id);
-            prop_assert!(
-                known.is_some_and(|k| k.state == worker.state
-                    && k.incarnation == worker.incarnation
-                    && k.session == worker.session
-                    && k.capacity == worker.capacity
-                    && k.circuits == worker.circuits),
-                "{:?} is known as {:?}",
-                worker,
-                known
-            );
-            prop_assert_eq!(ledger.leases_of(&worker.id), self.leases_of(&worker.id) as u64);
-            prop_assert!(
-                self.leases_of(&worker.id) <= worker.capacity as usize,
-                "{:?} is overloaded",
-                worker
-            );
-        }
-        let policy = self.policy.clone();
-        for task in &mut self.tasks {
-            compare_task(task, ledger, &policy)?;
-        }
-        for status in TaskStatus::ALL {
-            let counted = self.tasks.iter().filter(|t| !t.is_forgotten && t.status() == status).count();
-            prop_assert_eq!(ledger.count(status), counted as u64, "{:?}", status);
-        }
-        Ok(())
-    }
 }
 
 impl ModelTask {
@@ -595,74 +471,5 @@ impl ModelTask {
             0 | 1 => Wait::Until(now),
             _ => Wait::Backoff { from: now, number: in_a_row - 1 },
         });
-    }
-}
-
-fn compare_task(task: &mut ModelTask, ledger: &Ledger, policy: &Policy) -> Checked {
-    let known = ledger.task(task.id);
-    if task.is_forgotten {
-        // A faulty proposer may use a forgotten id again; then it is another task.
-        prop_assert!(known.is_none_or(|k| k.final_is_other(task)), "{:?} came back", task.id);
-        return Ok(());
-    }
-    let Some(known) = known else {
-        return Err(TestCaseError::fail(format!("the acknowledged task {} has vanished", task.id)));
-    };
-    prop_assert_eq!(known.status(), task.status(), "status of {:?}", task);
-    prop_assert_eq!(known.attempts_used, task.used, "attempts used of {:?}", task);
-    prop_assert!(known.attempts_used <= known.max_attempts);
-    prop_assert_eq!(known.latest_attempt.0, task.latest);
-    prop_assert_eq!(known.created_at, task.created);
-    prop_assert_eq!(known.deadline, task.deadline);
-    prop_assert_eq!(known.attempts.len(), task.leases.len());
-    let keys: Vec<_> = known.idempotency_keys.iter().map(|used| (used.key.clone(), used.answer)).collect();
-    prop_assert_eq!(&keys, &task.keys);
-    match (&known.state, &mut task.state) {
-        (TaskState::Pending { not_before }, State::Waiting(wait)) => {
-            if let Wait::Backoff { from, number } = *wait {
-                let full = u128::from(policy.retry_backoff_base_ms) << (number - 1).min(40);
-                let full =
-                    full.min(u128::from(policy.retry_backoff_max_ms.max(policy.retry_backoff_base_ms)));
-                let full = u64::try_from(full).unwrap_or(u64::MAX);
-                let range = from.plus(full / 2)..=from.plus(full);
-                prop_assert!(range.contains(not_before), "waits until {}, not in {:?}", not_before, range);
-                *wait = Wait::Until(*not_before);
-            }
-            prop_assert_eq!(*wait, Wait::Until(*not_before));
-        }
-        (TaskState::Leased(lease), State::Leased) => {
-            let held = task.leases.last().unwrap();
-            prop_assert_eq!((&lease.worker, lease.attempt), (&held.worker, held.attempt));
-            prop_assert_eq!(lease.incarnation, held.incarnation);
-            prop_assert_eq!(lease.started_at.is_some(), held.is_started);
-        }
-        (TaskState::Completed { attempt, .. }, State::Completed { attempt: by, .. }) => {
-            prop_assert_eq!(attempt, &*by);
-        }
-        (TaskState::Failed { reason, .. }, State::Failed { reason: why, .. }) => {
-            prop_assert_eq!(reason, &*why);
-        }
-        (TaskState::Cancelled { .. }, State::Cancelled { .. }) => {}
-        (found, expected) => {
-            return Err(TestCaseError::fail(format!("{found:?} instead of {expected:?}")));
-        }
-    }
-    prop_assert_eq!(known.finished_at(), task.finished_at());
-    if known.finished_at().is_some() {
-        // Of an ended task only the list of keys that it answers may grow.
-        let without_keys = Task { idempotency_keys: Vec::new(), ..known.clone() };
-        let first = task.final_record.get_or_insert_with(|| without_keys.clone());
-        prop_assert_eq!(&without_keys, &*first, "an ended task changed");
-    }
-    Ok(())
-}
-
-trait Reused {
-    fn final_is_other(&self, forgotten: &ModelTask) -> bool;
-}
-
-impl Reused for Task {
-    fn final_is_other(&self, forgotten: &ModelTask) -> bool {
-        forgotten.final_record.as_ref().is_none_or(|record| record.sequence < self.sequence)
     }
 }

@@ -1,6 +1,7 @@
 //! Placement against its definition: sort all, try all. The ledger's own does it with heaps over indices.
 
-use crate::cluster::{Cluster, circuit_id, worker_id};
+use crate::cluster::Cluster;
+use crate::fixtures::{circuit_id, worker_id};
 use crate::harness::check;
 use crate::ops::{CIRCUITS, WORKERS, history};
 use proptest::collection::{btree_set, vec};
