@@ -281,13 +281,14 @@ pub struct FailureCause {
 }
 
 impl FailureCause {
-    /// Characters of a message that are kept: sixteen of them fit a task's record.
-    pub const MESSAGE_LENGTH_MAX: usize = 160;
+    /// Bytes of a message that are kept. A task's record holds the causes of up to sixteen attempts.
+    pub const MESSAGE_BYTES_MAX: usize = 160;
 
-    /// A cause; the message is cut to [`Self::MESSAGE_LENGTH_MAX`] characters.
+    /// A cause; the message is cut to at most [`Self::MESSAGE_BYTES_MAX`] bytes.
     #[must_use]
     pub fn new(kind: FailureKind, message: &str) -> Self {
-        Self { kind, message: message.chars().take(Self::MESSAGE_LENGTH_MAX).collect::<String>().into() }
+        let end = message.floor_char_boundary(Self::MESSAGE_BYTES_MAX);
+        Self { kind, message: message.get(..end).unwrap_or_default().into() }
     }
 
     /// The message.

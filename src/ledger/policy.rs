@@ -25,7 +25,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Attempts that a submission may ask for: every attempt's cause is kept in the task's record, which stays under 1 KB.
+    /// Attempts that a submission may ask for: every attempt's cause is kept in the task's record, which is kept in memory.
     pub const MAX_ATTEMPTS_LIMIT: u32 = 16;
     /// A task of the next higher priority overtakes one that was submitted up to this much earlier, and no more, so that
     /// a task of low priority waits at most twice this time behind later ones.

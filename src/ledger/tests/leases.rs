@@ -1,3 +1,5 @@
+//! Leases: granted, used up, given back, revoked, and proofs of older attempts.
+
 use super::*;
 
 #[test]

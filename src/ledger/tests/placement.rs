@@ -1,3 +1,5 @@
+//! Placement: who gets what, and who must not.
+
 use super::*;
 
 fn named(text: &str) -> WorkerId {

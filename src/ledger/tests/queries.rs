@@ -1,3 +1,5 @@
+//! Lists, places in the queue, reasons for waiting.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! A ledger from records, and records that make none.
+
 use super::*;
 
 /// With a task in every state.

@@ -1,3 +1,5 @@
+//! Submission: repetitions, the cache, idempotency keys, limits.
+
 use super::*;
 
 #[test]

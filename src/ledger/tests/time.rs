@@ -1,3 +1,5 @@
+//! What time alone brings about: back-offs, deadlines, retention.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Workers: registration, lives, draining, loss.
+
 use super::*;
 
 #[test]
