@@ -3,5 +3,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod cluster;
 mod front_desk;
+mod guardian;
+mod key_keeper;
+mod overload;
+mod prover_pool;
+mod provers;
+mod raft_node;
+mod restart;
+mod scheduler;
+mod secrets;
+mod session;
+mod stall;
 mod support;
+mod verifier;
+mod worker_registry;
+mod workers;

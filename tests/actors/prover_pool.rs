@@ -1,0 +1,118 @@
+//! The prover pool: what becomes of a prover that fails.
+
+use crate::stall::poll_once;
+use crate::support::{Gate, LONG_LEASE, Options, Rig, Scripted, Worker, quick_policy, submission};
+use zkpnet::actors::cpu_pool::CpuPool;
+use zkpnet::actors::guardian::Guardian;
+use zkpnet::actors::prover_pool::{Groth16Prover, Prove, ProverPool};
+use zkpnet::ledger::{
+    AttemptEnd, CircuitId, Digest, FailureCause, FailureKind, FailureReason, Policy, Task, TaskState,
+    TaskStatus,
+};
+use zkpnet::proof::{Bytes32, CircuitInput, KeyStore, MerkleWitness};
+
+fn causes(task: &Task) -> Vec<FailureKind> {
+    let ends = task.attempts.iter().filter_map(|record| record.end.as_ref());
+    ends.filter_map(|(_, end)| match end {
+        AttemptEnd::Failed(cause) => Some(cause.kind),
+        _ => None,
+    })
+    .collect()
+}
+
+#[actix_rt::test]
+async fn a_panicking_prover_fails_one_attempt_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let prover = Scripted::prover(|call, request, real| {
+        assert!(call != 1, "as planned: the prover");
+        real.make(request)
+    });
+    let rig = Rig::single(folder.path(), Worker::Session(prover), LONG_LEASE).await;
+    let mut tasks = Vec::new();
+    for number in 1..=3 {
+        tasks.push(rig.submit(number).await);
+    }
+    let mut failed = Vec::new();
+    for task in tasks {
+        let view = rig.ended(task).await;
+        assert_eq!(view.task.status(), TaskStatus::Completed);
+        assert_eq!(view.task.attempts_used as usize, causes(&view.task).len());
+        failed.extend(causes(&view.task));
+    }
+    assert_eq!(failed, [FailureKind::ProverPanicked]);
+    let counters = rig.counters();
+    assert_eq!((counters.tasks_completed, counters.attempts_failed, counters.leases_lost), (3, 1, 0));
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_task_whose_every_attempt_fails_keeps_every_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let prover = Scripted::prover(|call, _, _| match call {
+        1 => panic!("as planned: the prover"),
+        call => Err(FailureCause::new(FailureKind::ProverError, &format!("call {call}"))),
+    });
+    let policy = Policy { max_attempts_default: 3, ..quick_policy() };
+    let options = Options { policy, ..Options::default() };
+    let rig = Rig::single_with(folder.path(), Worker::Session(prover), options).await;
+    rig.ledger_says("the limits hold", |ledger| (ledger.policy().max_attempts_default == 3).then_some(()))
+        .await;
+    let task = rig.submit(1).await;
+    let view = rig.ended(task).await;
+    assert!(matches!(view.task.state, TaskState::Failed { reason: FailureReason::AttemptsExhausted, .. }));
+    let expected = [FailureKind::ProverError, FailureKind::ProverPanicked, FailureKind::ProverError];
+    assert_eq!(causes(&view.task), expected);
+    rig.stop().await;
+}
+
+fn prove_request() -> Prove {
+    let leaves = [Bytes32::new([1; 32]), Bytes32::new([2; 32])];
+    let input = CircuitInput::MerklePoseidon(MerkleWitness::open(&leaves, 0).unwrap());
+    Prove { circuit: CircuitId::new("merkle-poseidon-4").unwrap(), proving_key: Digest([9; 32]), input }
+}
+
+#[actix_rt::test]
+async fn a_key_that_is_not_there_is_a_cause_and_not_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let (guardian, _given_up) = Guardian::launch();
+    let prover = std::sync::Arc::new(Groth16Prover::new(KeyStore::open(folder.path()).unwrap()));
+    let pool = ProverPool::launch(&guardian, CpuPool::start("prover", 1, 1).unwrap(), prover).await;
+    assert_eq!(pool.prove(prove_request()).await.unwrap_err().kind, FailureKind::KeyUnavailable);
+    assert_eq!(pool.held_keys(), std::collections::BTreeSet::new());
+    guardian.retire().await;
+}
+
+#[actix_rt::test]
+async fn a_full_prover_queue_says_so_and_loses_nothing_that_it_took() {
+    let (guardian, _given_up) = Guardian::launch();
+    let gate = Gate::closed();
+    let pass = gate.pass();
+    let prover = Scripted::prover(move |_, _, _| {
+        pass();
+        Err(FailureCause::new(FailureKind::ProverError, "taken"))
+    });
+    let pool = ProverPool::launch(&guardian, CpuPool::start("prover", 1, 1).unwrap(), prover).await;
+    let mut asked: Vec<_> = (0..5).map(|_| Box::pin(pool.prove(prove_request()))).collect();
+    asked.iter_mut().for_each(|asked| assert!(poll_once(asked).is_pending()));
+    // At most two of them find room; the others are answered while the gate is closed.
+    let (first, _, rest) = futures_util::future::select_all(asked).await;
+    assert!(first.unwrap_err().message().contains("queue is full"));
+    gate.open();
+    let answers = futures_util::future::join_all(rest).await;
+    let taken = answers.iter().filter(|answer| answer.as_ref().unwrap_err().message() == "taken").count();
+    assert!((1..=2).contains(&taken), "{answers:?}");
+    guardian.retire().await;
+}
+
+#[actix_rt::test]
+async fn a_worker_that_says_the_witness_is_wrong_fails_the_task_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let prover =
+        Scripted::prover(|_, _, _| Err(FailureCause::new(FailureKind::WitnessUnsatisfied, "as planned")));
+    let rig = Rig::single(folder.path(), Worker::Session(prover), LONG_LEASE).await;
+    let task = rig.tasks.submit(submission(1)).await.unwrap().task;
+    let view = rig.ended(task).await;
+    assert!(matches!(view.task.state, TaskState::Failed { reason: FailureReason::Permanent(_), .. }));
+    assert_eq!(view.task.attempts.len(), 1);
+    rig.stop().await;
+}

@@ -1,0 +1,169 @@
+//! The worker registry: who is alive, who holds what, and what late news is worth.
+
+use crate::support::{LONG_LEASE, Options, Rig, SHORT_LEASE, Worker, poll_until, real_prover};
+use crate::workers::{Hand, lease_of, proof_of};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::sync::mpsc;
+use zkpnet::actors::ask::AskError;
+use zkpnet::actors::tasks::messages::Cancel;
+use zkpnet::actors::worker_registry::{News, Order, WorkerError, WorkerLink};
+use zkpnet::ledger::{
+    Attempt, AttemptEnd, FailureCause, FailureKind, FailureReason, Rejection, Task, TaskState, TaskStatus,
+    TenantId, WorkerState,
+};
+
+fn end_of(task: &Task, attempt: u32) -> Option<&AttemptEnd> {
+    let record = task.attempts.iter().find(|record| record.attempt == Attempt(attempt))?;
+    record.end.as_ref().map(|(_, end)| end)
+}
+
+fn failure() -> News {
+    News::Failed(FailureCause::new(FailureKind::ProverError, "as planned"))
+}
+
+#[actix_rt::test]
+async fn a_silent_workers_task_goes_to_another_and_its_late_failure_undoes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, SHORT_LEASE).await;
+    let mut silent = Hand::join(&rig, "silent", 1).await;
+    let task = rig.submit(1).await;
+    let assignment = silent.assignment().await;
+    let _session = rig.employ("other", real_prover()).await;
+    let view = rig.ended(task).await;
+    assert_eq!(view.task.status(), TaskStatus::Completed);
+    assert_eq!(end_of(&view.task, 1), Some(&AttemptEnd::WorkerLost));
+    assert_eq!(view.task.attempts.last().unwrap().worker.as_str(), "other");
+
+    let before = rig.view(task).await.task;
+    for news in [failure(), News::GivenBack, News::Started, proof_of(assignment)] {
+        let refused = silent.report((task, Attempt(1)), news).await;
+        let finished = Rejection::TaskFinished { task, status: TaskStatus::Completed };
+        assert_eq!(refused, Err(WorkerError::Refused(finished)));
+    }
+    assert_eq!(rig.view(task).await.task, before);
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn the_late_proof_of_a_lost_worker_counts_while_the_task_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, SHORT_LEASE).await;
+    let mut silent = Hand::join(&rig, "silent", 1).await;
+    let task = rig.submit(1).await;
+    let assignment = silent.assignment().await;
+    rig.ledger_says("the worker is lost", |ledger| {
+        (ledger.worker(&silent.name)?.state == WorkerState::Lost).then_some(())
+    })
+    .await;
+    let stale = Rejection::StaleAttempt { task, attempt: Attempt(1) };
+    assert_eq!(silent.report((task, Attempt(1)), failure()).await, Err(WorkerError::Refused(stale)));
+    assert!(rig.view(task).await.task.is_open(), "a late failure undid something");
+    silent.report((task, Attempt(1)), proof_of(assignment)).await.unwrap();
+    let view = rig.ended(task).await;
+    assert_eq!(view.task.status(), TaskStatus::Completed);
+    assert!(view.proof.is_some());
+    rig.stop().await;
+}
+
+/// The late proof comes while another worker holds the task: that one is told to stop.
+#[actix_rt::test]
+async fn a_late_proof_that_wins_revokes_the_lease_of_who_works_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
+    let mut first = Hand::join(&rig, "worker", 1).await;
+    let task = rig.submit(1).await;
+    let assignment = first.assignment().await;
+    let mut second = Hand::join(&rig, "worker", 1).await;
+    assert_eq!(second.assignment().await.attempt, Attempt(2));
+    first.report((task, Attempt(1)), proof_of(assignment)).await.unwrap();
+    match second.order().await {
+        Order::Revoke { task: revoked, attempt } => assert_eq!((revoked, attempt), (task, Attempt(2))),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(rig.counters().tasks_completed, 1);
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn heartbeats_keep_a_lease_while_a_silent_worker_of_the_same_age_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, SHORT_LEASE).await;
+    let mut steady = Hand::join(&rig, "steady", 1).await;
+    let task = rig.submit(1).await;
+    let lease = lease_of(&steady.assignment().await);
+    for round in 0..2 {
+        let silent = Hand::join(&rig, &format!("silent-{round}"), 1).await;
+        poll_until("the silent worker is lost", async || {
+            steady.beat(&[lease]).await.unwrap();
+            let is_lost = |ledger: &zkpnet::ledger::Ledger| {
+                ledger.worker(&silent.name).unwrap().state == WorkerState::Lost
+            };
+            rig.raft.with_ledger(is_lost).then_some(())
+        })
+        .await;
+    }
+    let view = rig.view(task).await;
+    assert_eq!(view.task.lease().map(|lease| lease.attempt), Some(Attempt(1)), "{:?}", view.task);
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_lease_that_its_holders_heartbeats_do_not_speak_of_expires() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, SHORT_LEASE).await;
+    let mut hand = Hand::join(&rig, "hand", 2).await;
+    let (spoken_of, lost_on_the_way) = (rig.submit(1).await, rig.submit(2).await);
+    let leases = [lease_of(&hand.assignment().await), lease_of(&hand.assignment().await)];
+    let spoken = *leases.iter().find(|(task, _)| *task == spoken_of).unwrap();
+    poll_until("the other lease expires", async || {
+        hand.beat(&[spoken]).await.unwrap();
+        let view = rig.view(lost_on_the_way).await;
+        (end_of(&view.task, 1) == Some(&AttemptEnd::LeaseExpired)).then_some(())
+    })
+    .await;
+    assert_eq!(rig.view(spoken_of).await.task.lease().map(|lease| lease.attempt), Some(Attempt(1)));
+    let incarnation = rig.raft.with_ledger(|ledger| ledger.worker(&hand.name).unwrap().incarnation);
+    assert_eq!(incarnation, hand.incarnation, "the worker itself was lost");
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_new_process_of_the_same_name_is_a_new_life_and_the_old_ones_leases_return() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
+    let mut old = Hand::join(&rig, "worker", 1).await;
+    let task = rig.submit(1).await;
+    assert_eq!(old.assignment().await.attempt, Attempt(1));
+    assert_eq!(old.register(1).await.unwrap().incarnation, old.incarnation, "the same process, said twice");
+
+    let mut new = Hand::join(&rig, "worker", 1).await;
+    assert_eq!(new.incarnation.0, old.incarnation.0 + 1);
+    let assignment = new.assignment().await;
+    assert_eq!((assignment.task, assignment.attempt), (task, Attempt(2)));
+    assert_eq!(end_of(&rig.view(task).await.task, 1), Some(&AttemptEnd::WorkerLost));
+    assert!(matches!(old.beat(&[]).await, Err(WorkerError::Refused(Rejection::UnknownWorker(_)))));
+    new.beat(&[lease_of(&assignment)]).await.unwrap();
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_unreadable_input_fails_its_task_once_and_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
+    let task = rig.submit(1).await;
+    rig.stop().await;
+    let options = Options { data_key: [8; 32], ..Options::default() };
+    let rig = Rig::single_with(folder.path(), Worker::Session(real_prover()), options).await;
+    let view = rig.ended(task).await;
+    match &view.task.state {
+        TaskState::Failed { reason: FailureReason::Permanent(cause), .. } => {
+            assert_eq!(cause.kind, FailureKind::InputUnreadable);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((view.task.attempts.len(), rig.counters().leases_granted), (1, 1));
+    let good = rig.submit(2).await;
+    assert_eq!(rig.ended(good).await.task.status(), TaskStatus::Completed, "another task");
+    rig.stop().await;
+}
