@@ -92,7 +92,10 @@ impl<A: Actor<Context = Context<A>>> Address<A> {
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
-        let address = self.current.borrow().clone().ok_or(AskError::Stopped(self.name))?;
+        // Through the one shared sender: actix counts a mailbox's room per sender, and gives every clone of an address one
+        // message of its own, so that a fresh clone would never find the mailbox full.
+        let current = self.current.borrow();
+        let address = current.as_ref().ok_or(AskError::Stopped(self.name))?;
         address.try_send(message).map_err(|error| match error {
             actix::prelude::SendError::Full(_) => AskError::Full(self.name),
             actix::prelude::SendError::Closed(_) => AskError::Stopped(self.name),

@@ -101,3 +101,31 @@ async fn a_retired_guardian_rebuilds_nothing() {
     guardian.retire().await;
     assert_eq!(lives.load(Ordering::SeqCst), 1);
 }
+
+#[actix_rt::test]
+async fn a_full_mailbox_refuses_every_sender_and_takes_messages_when_it_has_room() {
+    let (guardian, _given_up) = Guardian::launch();
+    let address = guardian.supervise(glass(&Arc::default())).await;
+    life(&address).await;
+    let stalled = crate::stall::stall(|| address.ask(GetLife, LIMIT)).await;
+    let mut taken = Vec::new();
+    let mut refused = 0;
+    for _ in 0..100 {
+        // Each by a sender of its own, as requests are.
+        let sender = address.clone();
+        let mut asked = Box::pin(async move { sender.ask(GetLife, LIMIT).await });
+        match poll_once(&mut asked) {
+            Poll::Pending => taken.push(asked),
+            Poll::Ready(answer) => {
+                assert_eq!(answer, Err(AskError::Full("glass")));
+                refused += 1;
+            }
+        }
+    }
+    assert!((7..=9).contains(&taken.len()), "{} taken, {refused} refused", taken.len());
+    drop(stalled);
+    for asked in taken {
+        assert_eq!(asked.await, Ok(1));
+    }
+    assert_eq!(life(&address).await, 1);
+}

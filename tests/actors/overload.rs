@@ -19,6 +19,33 @@ fn is_overloaded<T>(poll: &Poll<Result<T, TaskError>>) -> bool {
 }
 
 #[actix_rt::test]
+async fn a_full_mailbox_answers_overloaded_at_once_and_nothing_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
+    let stalled = stall(|| rig.tasks.health()).await;
+    let mut waiting = Vec::new();
+    for _ in 0..MANY {
+        let mut request = Box::pin(rig.tasks.circuits());
+        match poll_once(&mut request) {
+            Poll::Pending => waiting.push(request),
+            refused => {
+                assert!(is_overloaded(&refused), "{refused:?}");
+                break;
+            }
+        }
+    }
+    assert!(waiting.len() < MANY, "the mailbox has no end");
+    assert!(is_overloaded(&poll_once(&mut Box::pin(rig.tasks.submit(submission(1))))));
+    drop(stalled);
+    for request in waiting {
+        request.await.expect("what was taken is answered");
+    }
+    assert_eq!(rig.counters().tasks_submitted, 0);
+    rig.submit(1).await;
+    rig.stop().await;
+}
+
+#[actix_rt::test]
 async fn a_full_reducer_queue_answers_overloaded_and_nothing_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options { reducer_queue: 2, ..Options::default() };
