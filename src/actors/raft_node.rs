@@ -257,6 +257,10 @@ impl Actor for RaftNode {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
+        // What stood in the mailbox of a failed predecessor is lost: whoever listens is told to read the state.
+        let mut subscribers = self.subscribers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        subscribers.iter_mut().for_each(|subscription| subscription.has_gap = true);
+        drop(subscribers);
         let address = context.address();
         let events = Arc::clone(&self.events);
         context.spawn(actix::fut::wrap_future(async move {

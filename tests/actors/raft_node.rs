@@ -46,6 +46,25 @@ async fn a_question_that_panics_costs_its_asker_an_answer_and_nobody_else_anythi
 }
 
 #[actix_rt::test]
+async fn listeners_of_a_rebuilt_raft_node_are_told_to_read_the_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
+    let (subscriber, leaders, news) = listener(&Arc::default());
+    rig.node.subscribe(subscriber).unwrap();
+    poll_until("it hears who leads", async || leaders.lock().unwrap().pop()).await;
+    news.lock().unwrap().clear();
+    let _ = rig.node.local(|_: &Ledger| -> () { panic!("as planned: the question") }).await;
+    poll_until("it hears of a gap", async || {
+        let mut news = news.lock().unwrap();
+        news.drain(..).find(|committed| committed.completeness == Completeness::AfterGap)
+    })
+    .await;
+    let told = poll_until("it hears again who leads", async || leaders.lock().unwrap().pop()).await;
+    assert_eq!(told.role, Leadership::Leading);
+    rig.stop().await;
+}
+
+#[actix_rt::test]
 async fn a_listener_whose_mailbox_was_full_is_told_of_the_gap_once_it_has_room() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
