@@ -60,3 +60,59 @@ async fn a_full_reducer_queue_answers_overloaded_and_nothing_is_stored() {
     assert_eq!(rig.counters().tasks_submitted, 1);
     rig.stop().await;
 }
+
+/// As many submissions in hand as there may be, one more that makes the front desk panic, and news in its mailbox behind
+/// that: the rebuilt front desk takes requests, and who waited is woken all the same.
+#[actix_rt::test]
+async fn a_rebuilt_front_desk_wakes_those_whose_news_went_down_with_its_predecessor() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { reducer_queue: 2_000, ..Options::default() };
+    let rig = Rig::single_with(folder.path(), Worker::None, options).await;
+    let mut hand = Hand::join(&rig, "hand", 1).await;
+    let task = rig.submit(1).await;
+    let assignment = hand.assignment().await;
+    let mut wait = Box::pin(rig.tasks.wait(waiting_for(task, LIMIT)));
+    assert!(poll_once(&mut wait).is_pending());
+
+    let gate = Gate::closed();
+    gate.hold(&rig.reducer).await;
+    let mut in_hand = Vec::new();
+    loop {
+        assert!(in_hand.len() < MANY, "submissions in hand have no bound");
+        let mut submission = Box::pin(rig.tasks.submit(uncached(2)));
+        let mut answer = poll_once(&mut submission);
+        if answer.is_pending() {
+            // Asked after it, and so answered after it was taken or refused.
+            rig.tasks.circuits().await.unwrap();
+            answer = poll_once(&mut submission);
+        }
+        if answer.is_ready() {
+            assert!(is_overloaded(&answer), "{answer:?}");
+            break;
+        }
+        in_hand.push(submission);
+    }
+
+    let completed = Arc::new(Mutex::new(false));
+    let heard = Arc::clone(&completed);
+    let after_the_front_desk = Subscriber {
+        leadership: Box::new(|_| Ok(())),
+        committed: Box::new(move |news| {
+            *heard.lock().unwrap() |=
+                news.events.iter().any(|event| matches!(event, Event::TaskCompleted(_)));
+            Ok(())
+        }),
+    };
+    rig.node.subscribe(after_the_front_desk).unwrap();
+    let stalled = stall(|| rig.tasks.health()).await;
+    let _panics = ask_to_panic(rig.tasks.submit(uncached(2)));
+    hand.report(lease_of(&assignment), proof_of(assignment)).await.unwrap();
+    poll_until("the news is in the mailbox", async || completed.lock().unwrap().then_some(())).await;
+    drop(stalled);
+
+    let view = tokio::time::timeout(LIMIT * 2, wait).await.unwrap().unwrap();
+    assert_eq!(view.task.status(), TaskStatus::Completed, "its end was missed");
+    gate.open();
+    poll_until("the front desk takes submissions", async || rig.tasks.submit(submission(3)).await.ok()).await;
+    rig.stop().await;
+}

@@ -13,7 +13,7 @@ pub use handle::TasksHandle;
 pub(in crate::actors) use reduce::{as_field_elements, open as open_input};
 
 use super::ask::{Ask, ReplyTo};
-use super::cpu_pool::CpuPool;
+use super::cpu_pool::{CpuPool, JobError};
 use super::events::{Committed, Completeness, LeadershipChanged};
 use super::guardian::{GuardianHandle, Supervised};
 use super::raft_node::{BodyError, QueryError, RaftNodeHandle};
@@ -132,6 +132,11 @@ impl Supervised for Tasks {
 
 impl Actor for Tasks {
     type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        // The waiters outlive a failed predecessor, and the news in its mailbox did not.
+        self.desk.waiters.wake_all();
+    }
 }
 
 macro_rules! takes {
@@ -190,7 +195,11 @@ impl Desk {
             .reducer
             .run(move || reduce::reduce(&data_key, tenant, id, statement, &request_options))
             .await
-            .map_err(|error| TaskError::Overloaded(error.to_string()))??;
+            .map_err(|error| match error {
+                // To send it again would only make it panic again.
+                JobError::Panicked(_) => TaskError::Internal(error.to_string()),
+                JobError::QueueFull(_) | JobError::Ended(_) => TaskError::Overloaded(error.to_string()),
+            })??;
         let command = Command::SubmitTask(Box::new(NewTask {
             id,
             tenant,
