@@ -3,7 +3,7 @@
 //! A finished proof is kept until it is acknowledged or refused; a report that may have been lost is said again, and the
 //! ledger sees to it that it counts once.
 
-use super::ask::{Address, AskError};
+use super::ask::{Address, Ask, AskError};
 use super::guardian::{GuardianHandle, Supervised};
 use super::prover_pool::{Prove, ProverPoolHandle};
 use super::worker_registry::{
@@ -11,9 +11,10 @@ use super::worker_registry::{
     WorkerRegistryHandle,
 };
 use crate::ledger::{Attempt, CircuitId, Incarnation, Rejection, TaskId, WorkerId};
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use rand_core::{OsRng, RngCore};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -42,6 +43,7 @@ pub struct SessionHandle {
     address: Address<Session>,
     held: Held,
     state: watch::Receiver<Option<Incarnation>>,
+    is_draining: Arc<AtomicBool>,
 }
 
 impl SessionHandle {
@@ -54,8 +56,11 @@ impl SessionHandle {
     /// Takes no more orders, and waits for at most `grace` until those in hand are proved and acknowledged. What is left
     /// then is given back.
     pub async fn drain(&self, grace: Duration) {
-        if self.address.tell(StartDrain).is_err() {
-            return;
+        // Noted here, so that an actor that is just being rebuilt knows it too. The answer means that every order which came
+        // before is in hand, and is waited for.
+        self.is_draining.store(true, Ordering::SeqCst);
+        if let Err(error) = self.address.ask(StartDrain, GIVE_BACK_LIMIT).await {
+            tracing::debug!(%error, "the drain is announced by the rebuilt session");
         }
         if tokio::time::timeout(grace, self.held.emptied()).await.is_err() {
             tracing::warn!(left = self.held.leases().len(), "gives back what could not be finished in time");
@@ -126,8 +131,10 @@ pub struct Session {
     held: Held,
     state: Arc<watch::Sender<Option<Incarnation>>>,
     own_address: watch::Receiver<Option<Address<Self>>>,
-    is_draining: bool,
+    /// Outlives the actor: a rebuilt one must not take work again.
+    is_draining: Arc<AtomicBool>,
     is_registering: bool,
+    beating: Option<SpawnHandle>,
 }
 
 impl Session {
@@ -143,6 +150,8 @@ impl Session {
         let (address_sender, own_address) = watch::channel(None);
         let number = OsRng.next_u64();
         let (factory_held, factory_state) = (held.clone(), Arc::clone(&state));
+        let is_draining = Arc::new(AtomicBool::new(false));
+        let factory_is_draining = Arc::clone(&is_draining);
         let factory = move || Self {
             profile: profile.clone(),
             number,
@@ -151,12 +160,13 @@ impl Session {
             held: factory_held.clone(),
             state: Arc::clone(&factory_state),
             own_address: own_address.clone(),
-            is_draining: false,
+            is_draining: Arc::clone(&factory_is_draining),
             is_registering: false,
+            beating: None,
         };
         let address = guardian.supervise(factory).await;
         address_sender.send_replace(Some(address.clone()));
-        SessionHandle { address, held, state: state.subscribe() }
+        SessionHandle { address, held, state: state.subscribe(), is_draining }
     }
 
     fn register(&mut self, context: &mut Context<Self>) {
@@ -197,13 +207,18 @@ impl Session {
                 tracing::info!(worker = %session.profile.worker, incarnation = registered.incarnation.0, "registered");
                 session.state.send_replace(Some(registered.incarnation));
                 session.beat(registered, context);
+                session.announce_drain();
             }
         };
         context.spawn(actix::fut::wrap_future(work).map(record));
     }
 
     /// Sends heartbeats for as long as the registration holds.
-    fn beat(&self, registered: Registered, context: &mut Context<Self>) {
+    fn beat(&mut self, registered: Registered, context: &mut Context<Self>) {
+        // One heart: a registration that was asked for again may have given the same incarnation.
+        if let Some(beating) = self.beating.take() {
+            context.cancel_future(beating);
+        }
         let (registry, pool, held) = (self.registry.clone(), self.pool.clone(), self.held.clone());
         let worker = self.profile.worker.clone();
         let work = async move {
@@ -228,7 +243,29 @@ impl Session {
                 session.register(context);
             }
         };
-        context.spawn(actix::fut::wrap_future(work).map(again));
+        self.beating = Some(context.spawn(actix::fut::wrap_future(work).map(again)));
+    }
+
+    /// Says, when it is so, that this worker takes nothing new, until it is heard or refused; a later registration says it
+    /// again.
+    fn announce_drain(&self) {
+        let Some(incarnation) = *self.state.borrow() else { return };
+        if !self.is_draining.load(Ordering::SeqCst) {
+            return;
+        }
+        let (registry, worker) = (self.registry.clone(), self.profile.worker.clone());
+        actix_rt::spawn(async move {
+            let mut pause = RETRY_PAUSE_MIN;
+            loop {
+                let drain = Drain { worker: worker.clone(), incarnation };
+                match registry.drain(drain).await {
+                    Ok(()) | Err(WorkerError::Refused(_)) => return,
+                    Err(error) => tracing::debug!(%error, "announces the drain again"),
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_PAUSE_MAX);
+            }
+        });
     }
 
     fn take(&self, assignment: Assignment) {
@@ -239,11 +276,16 @@ impl Session {
             registry: self.registry.clone(),
             held: self.held.clone(),
         };
-        if self.is_draining {
-            actix_rt::spawn(async move { errand.report(News::GivenBack).await });
+        if !self.held.add(lease) {
             return;
         }
-        if self.held.add(lease) {
+        if self.is_draining.load(Ordering::SeqCst) {
+            // In hand until it is given back: the drain waits for it.
+            actix_rt::spawn(async move {
+                errand.report(News::GivenBack).await;
+                errand.held.remove(lease);
+            });
+        } else {
             let pool = self.pool.clone();
             actix_rt::spawn(errand.run(pool, assignment));
         }
@@ -328,27 +370,19 @@ impl Handler<Order> for Session {
     }
 }
 
-impl Handler<StartDrain> for Session {
+impl Handler<Ask<StartDrain>> for Session {
     type Result = ();
 
-    fn handle(&mut self, _: StartDrain, _: &mut Self::Context) {
-        self.is_draining = true;
-        let incarnation = *self.state.borrow();
-        let (registry, worker) = (self.registry.clone(), self.profile.worker.clone());
-        if let Some(incarnation) = incarnation {
-            actix_rt::spawn(async move {
-                if let Err(error) = registry.drain(Drain { worker, incarnation }).await {
-                    tracing::debug!(%error, "could not announce the drain");
-                }
-            });
-        }
+    fn handle(&mut self, ask: Ask<StartDrain>, _: &mut Self::Context) {
+        self.announce_drain();
+        ask.reply.send(());
     }
 }
 
-impl Handler<super::ask::Ask<GiveBackAll>> for Session {
+impl Handler<Ask<GiveBackAll>> for Session {
     type Result = ();
 
-    fn handle(&mut self, ask: super::ask::Ask<GiveBackAll>, _: &mut Self::Context) {
+    fn handle(&mut self, ask: Ask<GiveBackAll>, _: &mut Self::Context) {
         let (registry, worker, held) =
             (self.registry.clone(), self.profile.worker.clone(), self.held.clone());
         actix_rt::spawn(async move {

@@ -90,6 +90,26 @@ async fn a_drained_worker_gives_back_what_it_could_not_finish() {
 }
 
 #[actix_rt::test]
+async fn a_worker_that_began_to_drain_without_a_leader_takes_nothing_when_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::lone(folder.path(), Worker::Session(real_prover()), Options::default()).await;
+    let session = rig.session.clone().unwrap();
+    session.drain(Duration::ZERO).await;
+    rig.found().await;
+    session.registered().await;
+    let task = rig.submit(1).await;
+    rig.ledger_says("it is known to drain", |ledger| {
+        (state_of(ledger, "worker-1")?.0 == WorkerState::Draining).then_some(())
+    })
+    .await;
+    rig.ledger_says("nobody holds the task", |ledger| ledger.task(task)?.lease().is_none().then_some(()))
+        .await;
+    let view = rig.view(task).await;
+    assert_eq!((view.task.status(), view.task.attempts_used), (TaskStatus::Pending, 0));
+    rig.stop().await;
+}
+
+#[actix_rt::test]
 async fn a_result_is_kept_until_the_coordinator_takes_it() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::single(folder.path(), Worker::Session(real_prover()), LONG_LEASE).await;
@@ -138,6 +158,30 @@ async fn a_rebuilt_session_is_the_same_worker_and_keeps_what_it_holds() {
     gate.open();
     let view = rig.ended(task).await;
     assert_eq!((view.task.status(), view.task.attempts.len()), (TaskStatus::Completed, 1));
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_session_that_is_rebuilt_while_it_drains_goes_on_draining() {
+    let folder = tempfile::tempdir().unwrap();
+    let trap = Trap::set(0, real_prover());
+    let rig = Rig::lone(folder.path(), Worker::Session(trap.clone()), Options::default()).await;
+    let session = rig.session.clone().unwrap();
+    session.drain(Duration::ZERO).await;
+    // It registers again and again while there is no leader, and asks for the keys every time.
+    trap.panics.store(1, Ordering::SeqCst);
+    poll_until("the session has failed", async || (trap.panics.load(Ordering::SeqCst) == 0).then_some(()))
+        .await;
+    rig.found().await;
+    session.registered().await;
+    let task = rig.submit(1).await;
+    rig.ledger_says("it is known to drain", |ledger| {
+        (state_of(ledger, "worker-1")?.0 == WorkerState::Draining).then_some(())
+    })
+    .await;
+    rig.ledger_says("nobody holds the task", |ledger| ledger.task(task)?.lease().is_none().then_some(()))
+        .await;
+    assert_eq!(rig.view(task).await.task.status(), TaskStatus::Pending);
     rig.stop().await;
 }
 
