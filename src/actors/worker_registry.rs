@@ -5,7 +5,7 @@
 //! proposed.
 
 use super::ask::{Address, Ask, AskError, ReplyTo};
-use super::events::{Committed, LeadershipChanged, Subscriber};
+use super::events::{Committed, Completeness, LeadershipChanged, Subscriber};
 use super::guardian::{GuardianHandle, Supervised};
 use super::raft_node::{RaftNodeHandle, leading_term};
 use super::verifier::{CheckError, CheckProof, VerifierHandle};
@@ -259,9 +259,13 @@ pub struct WorkerRegistry {
     parts: Parts,
     live: BTreeMap<WorkerId, Live>,
     /// Workers of the ledger that this leader has not heard of, and since when it waits for them.
-    awaited: BTreeMap<WorkerId, Instant>,
+    awaited: BTreeMap<Life, Instant>,
     term: Option<Term>,
+    is_looking: bool,
 }
+
+/// One life of a worker.
+type Life = (WorkerId, Incarnation);
 
 #[derive(Clone)]
 struct Parts {
@@ -286,6 +290,7 @@ impl WorkerRegistry {
             live: BTreeMap::new(),
             awaited: BTreeMap::new(),
             term: leading_term(&parts.raft.leadership()),
+            is_looking: false,
         };
         let address = guardian.supervise(factory).await;
         if let Err(error) = raft.subscribe(Subscriber::new(&address)) {
@@ -294,47 +299,92 @@ impl WorkerRegistry {
         WorkerRegistryHandle(address)
     }
 
-    /// Looks for workers that have kept silent past the lease.
+    /// Looks for workers that have kept silent past the lease, and for such that the ledger counts as lost while this
+    /// registry still knows them (the news can have been dropped). One look at a time: it may wait for a quorum.
     fn liveness_tick(&mut self, context: &mut Context<Self>) {
-        let Some(term) = self.term else { return };
+        let Some(term) = self.term.filter(|_| !self.is_looking) else { return };
         let (now, lease) = (Instant::now(), self.parts.times.lease);
         let is_over = |since: Instant| now.duration_since(since) > lease;
-        let mut silent: BTreeSet<WorkerId> = BTreeSet::new();
-        self.live.retain(|worker, live| {
-            if is_over(live.seen) {
-                silent.insert(worker.clone());
+        let gone: Vec<WorkerId> = self
+            .live
+            .iter()
+            .filter(|(_, live)| is_over(live.seen))
+            .map(|(worker, _)| worker.clone())
+            .collect();
+        for worker in gone {
+            if let Some(live) = self.live.remove(&worker) {
+                self.awaited.insert((worker, live.incarnation), live.seen);
             }
-            !is_over(live.seen)
-        });
-        silent.extend(self.awaited.iter().filter(|(_, since)| is_over(**since)).map(|(id, _)| id.clone()));
+        }
+        let silent: BTreeSet<Life> =
+            self.awaited.iter().filter(|(_, since)| is_over(**since)).map(|(life, _)| life.clone()).collect();
+        let known: Vec<Life> =
+            self.live.iter().map(|(worker, live)| (worker.clone(), live.incarnation)).collect();
+        self.is_looking = true;
         let raft = self.parts.raft.clone();
-        let known: BTreeSet<WorkerId> = self.live.keys().cloned().collect();
         let look = async move {
-            let at = raft.now();
             let question = |ledger: &Ledger| {
                 let is_there = |w: &&crate::ledger::Worker| w.state != WorkerState::Lost;
-                ledger.workers().filter(is_there).map(|w| (w.id.clone(), w.incarnation)).collect::<Vec<_>>()
+                ledger.workers().filter(is_there).map(|w| (w.id.clone(), w.incarnation)).collect()
             };
-            let workers = raft.local(question).await.unwrap_or_default();
-            for (worker, incarnation) in workers.iter().filter(|(worker, _)| silent.contains(worker)) {
+            let there: BTreeSet<Life> = raft.local(question).await.ok()?;
+            let lost = there.intersection(&silent).map(|(worker, incarnation)| {
                 tracing::warn!(%worker, "worker kept silent past its lease");
+                let at = raft.now();
                 let lose =
                     Command::LoseWorker { term, worker: worker.clone(), incarnation: *incarnation, at };
-                log_refusal("lose a worker", raft.propose(lose).await);
-            }
-            workers
-                .into_iter()
-                .map(|(id, _)| id)
-                .filter(|id| !known.contains(id) && !silent.contains(id))
-                .collect()
+                async { log_refusal("lose a worker", raft.propose(lose).await) }
+            });
+            futures_util::future::join_all(lost).await;
+            Some(there)
         };
-        let update = move |unheard: BTreeSet<WorkerId>, registry: &mut Self, _: &mut Context<Self>| {
-            registry.awaited.retain(|worker, _| unheard.contains(worker));
-            for worker in unheard {
-                registry.awaited.entry(worker).or_insert(now);
+        let update = move |there: Option<BTreeSet<Life>>, registry: &mut Self, _: &mut Context<Self>| {
+            registry.is_looking = false;
+            if let Some(there) = there {
+                registry.compare(&known, &there);
             }
         };
         context.spawn(actix::fut::ActorFutureExt::map(actix::fut::wrap_future(look), update));
+    }
+
+    fn is_live(&self, (worker, incarnation): &Life) -> bool {
+        self.live.get(worker).is_some_and(|live| live.incarnation == *incarnation)
+    }
+
+    /// Compares the workers that were live before the ledger was read with those that the ledger had then.
+    fn compare(&mut self, known: &[Life], there: &BTreeSet<Life>) {
+        let now = Instant::now();
+        let awaited: Vec<Life> = there.iter().filter(|life| !self.is_live(life)).cloned().collect();
+        self.awaited.retain(|life, _| awaited.contains(life));
+        for life in awaited {
+            self.awaited.entry(life).or_insert(now);
+        }
+        for life in known.iter().filter(|life| !there.contains(life)) {
+            self.forget(life);
+        }
+    }
+
+    /// Asks a worker to register again, and gives it nothing before it has.
+    fn forget(&mut self, life: &Life) {
+        if self.is_live(life)
+            && let Some(live) = self.live.remove(&life.0)
+        {
+            // Should the order not reach it, its next heartbeat tells it.
+            let _ = (live.link)(Order::Reregister);
+        }
+    }
+
+    fn adopt_term(&mut self, term: Option<Term>) {
+        if term != self.term {
+            // A new leader arms every lease anew: nobody is lost because of what this node did not hear as a follower.
+            let now = Instant::now();
+            self.live.values_mut().for_each(|live| {
+                live.seen = now;
+                live.unspoken.clear();
+            });
+            self.awaited.clear();
+        }
+        self.term = term;
     }
 
     /// Notes which leases of the ledger a worker does not speak of, and ends those that it has not spoken of for a lease's
@@ -401,17 +451,7 @@ impl Handler<LeadershipChanged> for WorkerRegistry {
     type Result = ();
 
     fn handle(&mut self, message: LeadershipChanged, _: &mut Self::Context) {
-        let term = leading_term(&message);
-        if term != self.term {
-            // A new leader arms every lease anew: nobody is lost because of what this node did not hear as a follower.
-            let now = Instant::now();
-            self.live.values_mut().for_each(|live| {
-                live.seen = now;
-                live.unspoken.clear();
-            });
-            self.awaited.clear();
-        }
-        self.term = term;
+        self.adopt_term(leading_term(&message));
     }
 }
 
@@ -419,6 +459,9 @@ impl Handler<Committed> for WorkerRegistry {
     type Result = ();
 
     fn handle(&mut self, message: Committed, _: &mut Self::Context) {
+        if message.completeness == Completeness::AfterGap {
+            self.adopt_term(leading_term(&self.parts.raft.leadership()));
+        }
         for event in message.events.iter() {
             match event {
                 Event::LeaseRevoked { task, attempt, worker } => {
@@ -428,11 +471,7 @@ impl Handler<Committed> for WorkerRegistry {
                     }
                 }
                 Event::WorkerLost { worker, incarnation } => {
-                    if self.live.get(worker).is_some_and(|live| live.incarnation == *incarnation)
-                        && let Some(live) = self.live.remove(worker)
-                    {
-                        let _ = (live.link)(Order::Reregister);
-                    }
+                    self.forget(&(worker.clone(), *incarnation));
                 }
                 _ => {}
             }
@@ -456,7 +495,7 @@ impl Handler<Ask<Register>> for WorkerRegistry {
             let (registered, message, reply) = done;
             reply.send(registered.map(|incarnation| {
                 let Register { worker, link, held_keys, .. } = message;
-                registry.awaited.remove(&worker);
+                registry.awaited.remove(&(worker.clone(), incarnation));
                 let live =
                     Live { incarnation, link, held_keys, seen: Instant::now(), unspoken: BTreeMap::new() };
                 registry.live.insert(worker, live);

@@ -116,3 +116,32 @@ async fn a_rebuilt_front_desk_wakes_those_whose_news_went_down_with_its_predeces
     poll_until("the front desk takes submissions", async || rig.tasks.submit(submission(3)).await.ok()).await;
     rig.stop().await;
 }
+
+#[actix_rt::test]
+async fn a_registry_that_missed_an_election_notices_silent_workers_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { lease: crate::support::SHORT_LEASE, ..Options::default() };
+    let rig = Rig::lone(folder.path(), Worker::None, options).await;
+    let stalled = stall(|| rig.registry.fleet()).await;
+    let mut waiting = Vec::new();
+    loop {
+        let mut request = Box::pin(rig.registry.fleet());
+        let is_refused = poll_once(&mut request).is_ready();
+        waiting.push(request);
+        assert!(waiting.len() < MANY, "the mailbox has no end");
+        if is_refused {
+            break;
+        }
+    }
+    rig.found().await;
+    drop(stalled);
+    drop(waiting);
+    let hand = poll_until("the mailbox is empty", async || rig.registry.fleet().await.ok()).await;
+    assert_eq!(hand, []);
+    let hand = Hand::join(&rig, "hand", 1).await;
+    rig.ledger_says("the silent worker is lost", |ledger| {
+        (ledger.worker(&hand.name)?.state == zkpnet::ledger::WorkerState::Lost).then_some(())
+    })
+    .await;
+    rig.stop().await;
+}
