@@ -50,6 +50,10 @@ impl SchedulerHandle {
 #[rtype(result = "()")]
 struct Wake;
 
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FleetChanged;
+
 /// The actor.
 pub struct Scheduler {
     raft: RaftNodeHandle,
@@ -224,6 +228,17 @@ impl Actor for Scheduler {
     fn started(&mut self, context: &mut Self::Context) {
         let leadership = self.raft.leadership();
         self.enable(leading_term(&leadership), context);
+        // A worker's registration is committed before the registry knows the way to it, and one that is repeated brings no
+        // event at all: without this its first task would wait for the timer.
+        let mut changes = self.registry.fleet_changes();
+        let own_address = context.address();
+        context.spawn(actix::fut::wrap_future(async move {
+            while changes.changed().await.is_ok() {
+                if own_address.send(FleetChanged).await.is_err() {
+                    return;
+                }
+            }
+        }));
     }
 }
 
@@ -267,6 +282,14 @@ const fn frees_or_brings_work(event: &Event) -> bool {
             | Event::WorkerRegistered(_)
             | Event::CircuitRegistered(_)
     )
+}
+
+impl Handler<FleetChanged> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, _: FleetChanged, context: &mut Self::Context) {
+        self.run_round(context);
+    }
 }
 
 impl Handler<Wake> for Scheduler {

@@ -20,6 +20,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// A worker's request waits this long: a proposal's quorum and a check included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(40);
@@ -187,7 +188,10 @@ impl LeaseTimes {
 
 /// A cloneable handle of the worker registry.
 #[derive(Clone)]
-pub struct WorkerRegistryHandle(Address<WorkerRegistry>);
+pub struct WorkerRegistryHandle {
+    address: Address<WorkerRegistry>,
+    fleet_changes: watch::Receiver<u64>,
+}
 
 impl WorkerRegistryHandle {
     /// Introduces a worker.
@@ -195,7 +199,7 @@ impl WorkerRegistryHandle {
     /// # Errors
     /// See [`WorkerError`].
     pub async fn register(&self, request: Register) -> Result<Registered, WorkerError> {
-        self.0.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
+        self.address.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
     }
 
     /// Takes a sign of life.
@@ -203,7 +207,7 @@ impl WorkerRegistryHandle {
     /// # Errors
     /// See [`WorkerError`].
     pub async fn heartbeat(&self, request: Heartbeat) -> Result<(), WorkerError> {
-        self.0.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
+        self.address.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
     }
 
     /// Takes news of a lease.
@@ -211,7 +215,7 @@ impl WorkerRegistryHandle {
     /// # Errors
     /// See [`WorkerError`].
     pub async fn report(&self, request: Report) -> Result<(), WorkerError> {
-        self.0.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
+        self.address.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
     }
 
     /// Stops giving work to a worker.
@@ -219,7 +223,7 @@ impl WorkerRegistryHandle {
     /// # Errors
     /// See [`WorkerError`].
     pub async fn drain(&self, request: Drain) -> Result<(), WorkerError> {
-        self.0.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
+        self.address.ask(request, REQUEST_LIMIT).await.unwrap_or_else(|error| Err(try_again(error)))
     }
 
     /// The workers that are alive.
@@ -227,7 +231,13 @@ impl WorkerRegistryHandle {
     /// # Errors
     /// When the actor does not take the question or does not answer.
     pub async fn fleet(&self) -> Result<Vec<FleetMember>, AskError> {
-        self.0.ask(GetFleet, REQUEST_LIMIT).await
+        self.address.ask(GetFleet, REQUEST_LIMIT).await
+    }
+
+    /// Changes whenever a worker has registered and can be given work.
+    #[must_use]
+    pub fn fleet_changes(&self) -> watch::Receiver<u64> {
+        self.fleet_changes.clone()
     }
 
     /// Sends a granted lease's task to its worker; one that cannot be sent returns to the queue.
@@ -235,7 +245,7 @@ impl WorkerRegistryHandle {
     /// # Errors
     /// When the actor does not take it. The lease then ends by its time.
     pub fn dispatch(&self, placement: Placement) -> Result<(), AskError> {
-        self.0.tell(Dispatch(placement))
+        self.address.tell(Dispatch(placement))
     }
 }
 
@@ -262,6 +272,8 @@ pub struct WorkerRegistry {
     awaited: BTreeMap<Life, Instant>,
     term: Option<Term>,
     is_looking: bool,
+    /// Counts registrations, for whoever has work to hand out.
+    changes: Arc<watch::Sender<u64>>,
 }
 
 /// One life of a worker.
@@ -285,18 +297,22 @@ impl WorkerRegistry {
         times: LeaseTimes,
     ) -> WorkerRegistryHandle {
         let parts = Parts { raft: raft.clone(), verifier, data_key, times };
+        let changes = Arc::new(watch::Sender::new(0));
+        let fleet_changes = changes.subscribe();
+        let factory_changes = changes;
         let factory = move || Self {
             parts: parts.clone(),
             live: BTreeMap::new(),
             awaited: BTreeMap::new(),
             term: leading_term(&parts.raft.leadership()),
             is_looking: false,
+            changes: Arc::clone(&factory_changes),
         };
         let address = guardian.supervise(factory).await;
         if let Err(error) = raft.subscribe(Subscriber::new(&address)) {
             tracing::error!(%error, "the worker registry will not hear of revoked leases");
         }
-        WorkerRegistryHandle(address)
+        WorkerRegistryHandle { address, fleet_changes }
     }
 
     /// Looks for workers that have kept silent past the lease, and for such that the ledger counts as lost while this
@@ -499,6 +515,7 @@ impl Handler<Ask<Register>> for WorkerRegistry {
                 let live =
                     Live { incarnation, link, held_keys, seen: Instant::now(), unspoken: BTreeMap::new() };
                 registry.live.insert(worker, live);
+                registry.changes.send_modify(|changes| *changes += 1);
                 Registered { incarnation, lease }
             }));
         };

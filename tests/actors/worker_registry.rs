@@ -147,6 +147,34 @@ async fn a_new_process_of_the_same_name_is_a_new_life_and_the_old_ones_leases_re
     rig.stop().await;
 }
 
+/// The registry panics and forgets everybody. The worker registers again, which changes nothing in the ledger and so
+/// brings no event; the scheduler must hear of it all the same.
+#[actix_rt::test]
+async fn a_worker_that_registers_again_with_a_rebuilt_registry_is_given_what_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
+    let (sender, orders) = mpsc::unbounded_channel();
+    let link: WorkerLink = Arc::new(move |order| match order {
+        Order::Revoke { .. } => panic!("as planned: the link"),
+        order => sender.send(order).map_err(|_| AskError::Stopped("the test's worker")),
+    });
+    let mut hand = Hand::join_by(&rig, "hand", 1, link, orders).await;
+    let withdrawn = rig.submit(1).await;
+    assert_eq!(hand.assignment().await.task, withdrawn);
+    rig.tasks.cancel(Cancel { tenant: TenantId::DEFAULT, task: withdrawn }).await.unwrap();
+    poll_until("the registry has forgotten the worker", async || {
+        matches!(hand.beat(&[]).await, Err(WorkerError::Refused(Rejection::UnknownWorker(_)))).then_some(())
+    })
+    .await;
+    let task = rig.submit(2).await;
+    for number in 3..10 {
+        rig.submit(number).await;
+    }
+    assert_eq!(hand.register(1).await.unwrap().incarnation, hand.incarnation);
+    assert_eq!(hand.assignment().await.task, task);
+    rig.stop().await;
+}
+
 #[actix_rt::test]
 async fn an_unreadable_input_fails_its_task_once_and_for_good() {
     let folder = tempfile::tempdir().unwrap();
