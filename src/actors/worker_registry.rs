@@ -16,7 +16,7 @@ use crate::ledger::{
 use crate::proof::CircuitInput;
 use crate::raft::ProposeError;
 use crate::sealing::DataKey;
-use actix::{Actor, AsyncContext, Context, Handler, Message};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +24,9 @@ use tokio::sync::watch;
 
 /// A worker's request waits this long: a proposal's quorum and a check included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(40);
+
+/// A task that could not be read for its worker is handed out again after this pause.
+const DISPATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// A worker's process introduces itself.
 #[derive(Message)]
@@ -613,23 +616,48 @@ impl Handler<Ask<GetFleet>> for WorkerRegistry {
 impl Handler<Dispatch> for WorkerRegistry {
     type Result = ();
 
-    fn handle(&mut self, message: Dispatch, _: &mut Self::Context) {
+    fn handle(&mut self, message: Dispatch, context: &mut Self::Context) {
         let Dispatch(placement) = message;
         let live = self.live.get(&placement.worker).filter(|live| live.incarnation == placement.incarnation);
         let link = live.map(|live| Arc::clone(&live.link));
-        let parts = self.parts.clone();
-        actix_rt::spawn(async move { dispatch(&parts, link, placement).await });
+        let (parts, own_address) = (self.parts.clone(), context.address());
+        actix_rt::spawn(async move { dispatch(&parts, &own_address, link, placement).await });
+    }
+}
+
+/// A worker could not be given an order.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Unreachable(Life);
+
+impl Handler<Unreachable> for WorkerRegistry {
+    type Result = ();
+
+    fn handle(&mut self, message: Unreachable, _: &mut Self::Context) {
+        tracing::warn!(worker = %message.0.0, "a worker takes no orders and gets none before it registers again");
+        self.forget(&message.0);
     }
 }
 
 /// Sends the order, or says in the ledger why it could not be sent.
-async fn dispatch(parts: &Parts, link: Option<WorkerLink>, placement: Placement) {
-    let Placement { task, attempt, worker, .. } = placement;
+async fn dispatch(
+    parts: &Parts,
+    registry: &Addr<WorkerRegistry>,
+    link: Option<WorkerLink>,
+    placement: Placement,
+) {
+    let Placement { task, attempt, worker, incarnation } = placement;
     let give_back = |worker| Command::ReturnLease { task, attempt, worker, at: parts.raft.now() };
     let command = match assignment(parts, task, attempt).await {
         Ok(Some(assignment)) => match link.map(|link| link(Order::Assign(assignment))) {
             Some(Ok(())) => return,
-            Some(Err(_)) | None => give_back(worker),
+            Some(Err(_)) => {
+                // First this: the lease that returns would go to the same worker again, and so on without a pause. At most
+                // one message for each order, so the mailbox's limit may be passed over.
+                registry.do_send(Unreachable((worker.clone(), incarnation)));
+                give_back(worker)
+            }
+            None => give_back(worker),
         },
         // The task ended in between.
         Ok(None) => return,
@@ -639,6 +667,8 @@ async fn dispatch(parts: &Parts, link: Option<WorkerLink>, placement: Placement)
         }
         Err(DispatchError::NotNow(reason)) => {
             tracing::warn!(%task, reason, "a task could not be handed out");
+            // What keeps this node from reading it will not have passed at once: the lease holds the task back meanwhile.
+            tokio::time::sleep(DISPATCH_PAUSE).await;
             give_back(worker)
         }
     };

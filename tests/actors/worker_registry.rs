@@ -147,6 +147,42 @@ async fn a_new_process_of_the_same_name_is_a_new_life_and_the_old_ones_leases_re
     rig.stop().await;
 }
 
+/// Whose queue takes nothing gets one order, not one after the other.
+#[actix_rt::test]
+async fn a_worker_whose_queue_is_full_is_given_nothing_before_it_registers_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
+    let (sender, orders) = mpsc::unbounded_channel();
+    let (is_full, refused) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let (full, count) = (Arc::clone(&is_full), Arc::clone(&refused));
+    let link: WorkerLink = Arc::new(move |order| {
+        if full.load(Ordering::SeqCst) {
+            count.fetch_add(usize::from(matches!(order, Order::Assign(_))), Ordering::SeqCst);
+            return Err(AskError::Full("the test's worker"));
+        }
+        sender.send(order).map_err(|_| AskError::Stopped("the test's worker"))
+    });
+    let mut hand = Hand::join_by(&rig, "hand", 1, link, orders).await;
+    let task = rig.submit(1).await;
+    rig.ledger_says("the lease is back", |ledger| (ledger.counters().leases_returned > 0).then_some(()))
+        .await;
+    // Time for many rounds of a scheduler that has a worker to give it to: each of these is an entry and wakes it.
+    for number in 2..30 {
+        rig.submit(number).await;
+    }
+    assert_eq!(refused.load(Ordering::SeqCst), 1, "orders to a full queue");
+    assert_eq!(rig.counters().leases_granted, 1);
+    assert_eq!(rig.view(task).await.task.attempts_used, 0);
+    assert!(matches!(hand.beat(&[]).await, Err(WorkerError::Refused(Rejection::UnknownWorker(_)))));
+
+    is_full.store(false, Ordering::SeqCst);
+    hand.register(1).await.unwrap();
+    let assignment = hand.assignment().await;
+    assert_eq!(assignment.task, task);
+    hand.report(lease_of(&assignment), proof_of(assignment)).await.unwrap();
+    rig.stop().await;
+}
+
 /// The registry panics and forgets everybody. The worker registers again, which changes nothing in the ledger and so
 /// brings no event; the scheduler must hear of it all the same.
 #[actix_rt::test]
