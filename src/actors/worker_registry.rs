@@ -7,14 +7,15 @@
 use super::ask::{Address, Ask, AskError, ReplyTo};
 use super::events::{Committed, Completeness, LeadershipChanged, Subscriber};
 use super::guardian::{GuardianHandle, Supervised};
-use super::raft_node::{RaftNodeHandle, leading_term};
+use super::raft_node::{QueryError, RaftNodeHandle, leading_term};
+use super::tasks::messages::Consistency;
 use super::verifier::{CheckError, CheckProof, VerifierHandle};
 use crate::ledger::{
     Attempt, Circuit, CircuitId, Command, Digest, Event, FailureCause, FailureKind, FleetMember, Incarnation,
     Ledger, Placement, ProvenResult, Rejection, TaskId, Term, WorkerId, WorkerState,
 };
 use crate::proof::CircuitInput;
-use crate::raft::ProposeError;
+use crate::raft::{ProposeError, ReadError};
 use crate::sealing::DataKey;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use std::collections::{BTreeMap, BTreeSet};
@@ -728,6 +729,30 @@ async fn report(parts: &Parts, report: Report) -> Result<(), WorkerError> {
     propose(&parts.raft, command).await
 }
 
+/// The key and the public inputs of an open task.
+async fn statement(raft: &RaftNodeHandle, task: TaskId) -> Result<(Circuit, Vec<Digest>), WorkerError> {
+    let question = move |ledger: &Ledger| -> Result<(Circuit, Vec<Digest>), Rejection> {
+        let record = ledger.task(task).ok_or(Rejection::UnknownTask(task))?;
+        if !record.is_open() {
+            return Err(Rejection::TaskFinished { task, status: record.status() });
+        }
+        let circuit = ledger.circuit(&record.circuit).ok_or(Rejection::CircuitUnknown)?;
+        Ok((circuit.clone(), record.public_inputs.clone()))
+    };
+    // The own copy is enough to check a proof by: the ledger judges again when the command is applied. It is not enough to
+    // refuse one, for which the worker would throw it away: a new leader's copy may still lack what is committed.
+    if let Ok(Ok(found)) = raft.local(question).await {
+        return Ok(found);
+    }
+    match raft.query(question, Consistency::Linearizable).await {
+        Ok(answer) => Ok(answer.value?),
+        Err(QueryError::Read(ReadError::NotLeader { leader })) => {
+            Err(WorkerError::NotLeader { leader_address: leader.map(|leader| leader.address) })
+        }
+        Err(error) => Err(WorkerError::TryAgain(error.to_string())),
+    }
+}
+
 /// Verifies a proof and says by which command the ledger is told.
 async fn judge(
     parts: &Parts,
@@ -737,17 +762,7 @@ async fn judge(
     proof: Vec<u8>,
     proving: Duration,
 ) -> Result<Command, WorkerError> {
-    let question = move |ledger: &Ledger| -> Result<(Circuit, Vec<Digest>), Rejection> {
-        let record = ledger.task(task).ok_or(Rejection::UnknownTask(task))?;
-        if !record.is_open() {
-            return Err(Rejection::TaskFinished { task, status: record.status() });
-        }
-        let circuit = ledger.circuit(&record.circuit).ok_or(Rejection::CircuitUnknown)?;
-        Ok((circuit.clone(), record.public_inputs.clone()))
-    };
-    // A question to the own copy is enough to save work: the ledger judges again when the command is applied.
-    let found = parts.raft.local(question).await.map_err(|error| WorkerError::TryAgain(error.to_string()))?;
-    let (circuit, public_inputs) = found?;
+    let (circuit, public_inputs) = statement(&parts.raft, task).await?;
     let check = CheckProof {
         key: circuit.verifying_key,
         key_bytes: circuit.verifying_key_bytes,
