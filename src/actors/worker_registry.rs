@@ -253,7 +253,6 @@ impl WorkerRegistryHandle {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "a conversion, as map_err wants it")]
 fn try_again(error: AskError) -> WorkerError {
     WorkerError::TryAgain(error.to_string())
 }

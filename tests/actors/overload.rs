@@ -77,19 +77,21 @@ async fn a_rebuilt_front_desk_wakes_those_whose_news_went_down_with_its_predeces
     let gate = Gate::closed();
     gate.hold(&rig.reducer).await;
     let mut in_hand = Vec::new();
-    poll_until("as many submissions are in hand as may be", async || {
+    loop {
+        assert!(in_hand.len() < MANY, "submissions in hand have no bound");
         let mut submission = Box::pin(rig.tasks.submit(uncached(2)));
-        assert!(poll_once(&mut submission).is_pending());
-        tokio::task::yield_now().await;
-        // Asked after it, and so answered after it was taken or refused.
-        if in_hand.len() % 64 == 0 {
+        let mut answer = poll_once(&mut submission);
+        if answer.is_pending() {
+            // Asked after it, and so answered after it was taken or refused.
             rig.tasks.circuits().await.unwrap();
+            answer = poll_once(&mut submission);
         }
-        let refused = is_overloaded(&poll_once(&mut submission));
+        if answer.is_ready() {
+            assert!(is_overloaded(&answer), "{answer:?}");
+            break;
+        }
         in_hand.push(submission);
-        refused.then_some(())
-    })
-    .await;
+    }
 
     let completed = Arc::new(Mutex::new(false));
     let heard = Arc::clone(&completed);
