@@ -195,6 +195,7 @@ struct Subscription {
 
 /// The actor.
 pub struct RaftNode {
+    clock: Clock,
     service: RaftService,
     events: Arc<Mutex<EventStream>>,
     subscribers: Subscribers,
@@ -211,7 +212,9 @@ impl RaftNode {
         let status = service.watch_status();
         let events = Arc::new(Mutex::new(events));
         let subscribers = Subscribers::default();
+        let own_clock = clock.clone();
         let factory = move || Self {
+            clock: own_clock.clone(),
             service: service.clone(),
             events: Arc::clone(&events),
             subscribers: Arc::clone(&subscribers),
@@ -290,7 +293,9 @@ impl Actor for RaftNode {
             }
         }));
         context.run_interval(GAP_TICK, |node, _| {
-            node.broadcast(node.service.with_ledger(Ledger::applied), &Arc::from([]), false);
+            let (applied, now) = node.service.with_ledger(|ledger| (ledger.applied(), ledger.now()));
+            node.clock.observe(now);
+            node.broadcast(applied, &Arc::from([]), false);
         });
     }
 }
@@ -311,6 +316,7 @@ impl Handler<StatusChanged> for RaftNode {
 
     fn handle(&mut self, message: StatusChanged, _: &mut Self::Context) {
         tracing::info!(term = message.0.term.0, role = ?message.0.role, "leadership changed");
+        self.clock.observe(self.service.with_ledger(Ledger::now));
         let mut subscribers = self.subscribers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for subscription in subscribers.iter_mut() {
             if (subscription.subscriber.leadership)(message.0.clone()).is_err() {
