@@ -7,13 +7,21 @@ use zkpnet::actors::events::{Leadership, LeadershipChanged};
 use zkpnet::actors::worker_registry::News;
 use zkpnet::ledger::{FailureReason, Ledger, Policy, Priority, TaskState, TaskStatus, Term};
 
+/// Waits until what a new leader proposes by itself is in the ledger.
+async fn settled(rig: &Rig) {
+    rig.ledger_says("limits and circuit are there", |ledger| {
+        (*ledger.policy() == quick_policy() && ledger.circuits().count() == 1).then_some(())
+    })
+    .await;
+}
+
 #[actix_rt::test]
 async fn leadership_enables_and_disables_the_scheduler() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::lone(folder.path(), Worker::None, Options::default()).await;
     assert!(!rig.scheduler.is_enabled());
     rig.found().await;
-    let mut hand = Hand::join(&rig, "hand", 1).await;
+    settled(&rig).await;
     let truth = rig.node.leadership();
     assert_eq!(truth.role, Leadership::Leading);
 
@@ -22,6 +30,7 @@ async fn leadership_enables_and_disables_the_scheduler() {
         .unwrap();
     poll_until("it is disabled", async || (!rig.scheduler.is_enabled()).then_some(())).await;
     let task = rig.submit(1).await;
+    let mut hand = Hand::join(&rig, "hand", 1).await;
     // Every one of these is an entry; an enabled scheduler would have granted the lease among them.
     for number in 2..20 {
         rig.submit(number).await;
@@ -48,14 +57,16 @@ async fn the_scheduler_stops_with_raft() {
 async fn a_scheduler_that_believes_in_another_term_gets_no_lease() {
     for difference in [-1, 1, 100] {
         let folder = tempfile::tempdir().unwrap();
-        let rig = Rig::single(folder.path(), Worker::Session(real_prover()), LONG_LEASE).await;
+        let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
+        settled(&rig).await;
         let truth = rig.node.leadership();
         let term = Term(truth.term.0.checked_add_signed(difference).unwrap());
         rig.scheduler.tell_leadership(LeadershipChanged { term, role: Leadership::Leading }).unwrap();
-        // In order behind it; told again so that a round begun before has ended.
         let task = rig.submit(1).await;
+        // Only now is there anybody to give it to: a round that was begun before, in the true term, finds nobody.
+        rig.employ("worker", real_prover()).await.registered().await;
         let begin = rig.raft.with_ledger(Ledger::applied);
-        // The ledger takes no part but the scheduler's refused grants: nobody else proposes anything now.
+        // Nobody else proposes anything now.
         rig.ledger_says("several grants were decided", |ledger| {
             (ledger.applied().0 >= begin.0 + 3).then_some(())
         })

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use zkpnet::actors::clock::Clock;
 use zkpnet::actors::cpu_pool::CpuPool;
+use zkpnet::actors::events::Leadership;
 use zkpnet::actors::guardian::{GivenUp, Guardian, GuardianHandle};
 use zkpnet::actors::key_keeper::KeyKeeper;
 use zkpnet::actors::prover_pool::ProverPool;
@@ -119,6 +120,15 @@ impl Rig {
 
     pub(crate) async fn found(&self) {
         self.raft.initialize(members(1)).await.unwrap();
+        poll_until("this node leads", async || {
+            (self.node.leadership().role == Leadership::Leading).then_some(())
+        })
+        .await;
+        // The Raft node looks at what was published between two messages, so after these everybody has been told; what a
+        // test tells the scheduler afterwards is the last word.
+        for _ in 0..3 {
+            self.node.local(|_: &Ledger| ()).await.unwrap();
+        }
         poll_until("the scheduler is enabled", async || self.scheduler.is_enabled().then_some(())).await;
     }
 
