@@ -1,0 +1,146 @@
+//! Who is alive: silence past the lease, orders that were lost, and what the ledger says otherwise.
+
+use super::messages::Order;
+use super::{Life, WorkerRegistry};
+use crate::actors::raft_node::Decided;
+use crate::ledger::{Attempt, Command, Ledger, TaskId, Term, WorkerId, WorkerState};
+use crate::raft::ProposeError;
+use actix::{AsyncContext as _, Context};
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+impl WorkerRegistry {
+    /// Looks for workers that have kept silent past the lease, and for such that the ledger counts as lost while this
+    /// registry still knows them (the news can have been dropped). One look at a time: it may wait for a quorum.
+    pub(super) fn liveness_tick(&mut self, context: &mut Context<Self>) {
+        let Some(term) = self.term.filter(|_| !self.is_looking) else { return };
+        let (now, lease) = (Instant::now(), self.parts.times.lease);
+        let is_over = |since: Instant| now.duration_since(since) > lease;
+        let gone: Vec<WorkerId> = self
+            .live
+            .iter()
+            .filter(|(_, live)| is_over(live.seen))
+            .map(|(worker, _)| worker.clone())
+            .collect();
+        for worker in gone {
+            if let Some(live) = self.live.remove(&worker) {
+                self.awaited.insert((worker, live.incarnation), live.seen);
+            }
+        }
+        let silent: BTreeSet<Life> =
+            self.awaited.iter().filter(|(_, since)| is_over(**since)).map(|(life, _)| life.clone()).collect();
+        let known: Vec<Life> =
+            self.live.iter().map(|(worker, live)| (worker.clone(), live.incarnation)).collect();
+        self.is_looking = true;
+        let raft = self.parts.raft.clone();
+        let look = async move {
+            let question = |ledger: &Ledger| {
+                let is_there = |w: &&crate::ledger::Worker| w.state != WorkerState::Lost;
+                ledger.workers().filter(is_there).map(|w| (w.id.clone(), w.incarnation)).collect()
+            };
+            let there: BTreeSet<Life> = raft.local(question).await.ok()?;
+            let lost = there.intersection(&silent).map(|(worker, incarnation)| {
+                tracing::warn!(%worker, "worker kept silent past its lease");
+                let at = raft.now();
+                let lose =
+                    Command::LoseWorker { term, worker: worker.clone(), incarnation: *incarnation, at };
+                async { log_refusal("lose a worker", raft.propose(lose).await) }
+            });
+            futures_util::future::join_all(lost).await;
+            Some(there)
+        };
+        let update = move |there: Option<BTreeSet<Life>>, registry: &mut Self, _: &mut Context<Self>| {
+            registry.is_looking = false;
+            if let Some(there) = there {
+                registry.compare(&known, &there);
+            }
+        };
+        context.spawn(actix::fut::ActorFutureExt::map(actix::fut::wrap_future(look), update));
+    }
+
+    pub(super) fn is_live(&self, (worker, incarnation): &Life) -> bool {
+        self.live.get(worker).is_some_and(|live| live.incarnation == *incarnation)
+    }
+
+    /// Compares the workers that were live before the ledger was read with those that the ledger had then.
+    pub(super) fn compare(&mut self, known: &[Life], there: &BTreeSet<Life>) {
+        let now = Instant::now();
+        let awaited: Vec<Life> = there.iter().filter(|life| !self.is_live(life)).cloned().collect();
+        self.awaited.retain(|life, _| awaited.contains(life));
+        for life in awaited {
+            self.awaited.entry(life).or_insert(now);
+        }
+        for life in known.iter().filter(|life| !there.contains(life)) {
+            self.forget(life);
+        }
+    }
+
+    /// Asks a worker to register again, and gives it nothing before it has.
+    pub(super) fn forget(&mut self, life: &Life) {
+        if self.is_live(life)
+            && let Some(live) = self.live.remove(&life.0)
+        {
+            // Should the order not reach it, its next heartbeat tells it.
+            let _ = (live.link)(Order::Reregister);
+        }
+    }
+
+    pub(super) fn adopt_term(&mut self, term: Option<Term>) {
+        if term != self.term {
+            // A new leader arms every lease anew: nobody is lost because of what this node did not hear as a follower.
+            let now = Instant::now();
+            self.live.values_mut().for_each(|live| {
+                live.seen = now;
+                live.unspoken.clear();
+            });
+            self.awaited.clear();
+        }
+        self.term = term;
+    }
+
+    /// Notes which leases of the ledger a worker does not speak of, and ends those that it has not spoken of for a lease's
+    /// time: their order was lost.
+    pub(super) fn expire_unspoken(
+        &mut self,
+        worker: &WorkerId,
+        leases: BTreeSet<(TaskId, Attempt)>,
+        holds: &BTreeSet<(TaskId, Attempt)>,
+    ) {
+        let Some(term) = self.term else { return };
+        let Some(live) = self.live.get_mut(worker) else { return };
+        let now = Instant::now();
+        live.unspoken.retain(|lease, _| leases.contains(lease) && !holds.contains(lease));
+        for lease in leases.difference(holds) {
+            live.unspoken.entry(*lease).or_insert(now);
+        }
+        let overdue: Vec<(TaskId, Attempt)> = live
+            .unspoken
+            .iter()
+            .filter(|(_, since)| now.duration_since(**since) > self.parts.times.lease)
+            .map(|(lease, _)| *lease)
+            .collect();
+        if overdue.is_empty() {
+            return;
+        }
+        let raft = self.parts.raft.clone();
+        actix_rt::spawn(async move {
+            for (task, attempt) in overdue {
+                tracing::warn!(%task, attempt = attempt.0, "the worker does not know of its lease");
+                let expire = Command::ExpireLease { term, task, attempt, at: raft.now() };
+                log_refusal("expire a lease", raft.propose(expire).await);
+            }
+        });
+    }
+}
+
+/// A refusal is the ledger doing its duty; there is nothing to be done about it here.
+pub(super) fn log_refusal(what: &str, decided: Result<Decided, ProposeError>) {
+    match decided {
+        Ok(decided) => {
+            if let Err(rejection) = decided.reply {
+                tracing::debug!(what, %rejection, "the ledger refused");
+            }
+        }
+        Err(error) => tracing::debug!(what, %error, "not proposed"),
+    }
+}

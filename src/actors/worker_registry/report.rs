@@ -1,0 +1,153 @@
+//! What workers say, made into commands. A proof passes the verifier first; the ledger judges everything.
+
+use super::messages::{News, Register, Report, WorkerError};
+use super::{Parts, WorkerRegistry};
+use crate::actors::ask::Ask;
+use crate::actors::clock::millis;
+use crate::actors::raft_node::{QueryError, RaftNodeHandle};
+use crate::actors::tasks::messages::Consistency;
+use crate::actors::verifier::{CheckError, CheckProof};
+use crate::ledger::{
+    Attempt, Circuit, Command, Digest, FailureCause, FailureKind, Incarnation, Ledger, ProvenResult,
+    Rejection, TaskId, WorkerId, WorkerState,
+};
+use crate::raft::{ProposeError, ReadError};
+use actix::Handler;
+use std::time::{Duration, Instant};
+
+impl Handler<Ask<Report>> for WorkerRegistry {
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask<Report>, _: &mut Self::Context) {
+        let parts = self.parts.clone();
+        if let Some(live) = self.live.get_mut(&ask.message.worker) {
+            live.seen = Instant::now();
+        }
+        actix_rt::spawn(async move {
+            let Ask { message, reply } = ask;
+            reply.send(report(&parts, message).await);
+        });
+    }
+}
+
+async fn report(parts: &Parts, report: Report) -> Result<(), WorkerError> {
+    let Report { worker, task, attempt, news } = report;
+    let at = parts.raft.now();
+    let command = match news {
+        News::Started => Command::StartAttempt { task, attempt, worker, at },
+        News::GivenBack => Command::ReturnLease { task, attempt, worker, at },
+        News::Failed(cause) => Command::FailAttempt { task, attempt, worker, cause, at },
+        News::Proven { proof, proving } => judge(parts, worker, task, attempt, proof, proving).await?,
+    };
+    propose(&parts.raft, command).await
+}
+
+/// The key and the public inputs of an open task.
+async fn statement(raft: &RaftNodeHandle, task: TaskId) -> Result<(Circuit, Vec<Digest>), WorkerError> {
+    let question = move |ledger: &Ledger| -> Result<(Circuit, Vec<Digest>), Rejection> {
+        let record = ledger.task(task).ok_or(Rejection::UnknownTask(task))?;
+        if !record.is_open() {
+            return Err(Rejection::TaskFinished { task, status: record.status() });
+        }
+        let circuit = ledger.circuit(&record.circuit).ok_or(Rejection::CircuitUnknown)?;
+        Ok((circuit.clone(), record.public_inputs.clone()))
+    };
+    // The own copy is enough to check a proof by: the ledger judges again when the command is applied. It is not enough to
+    // refuse one, for which the worker would throw it away: a new leader's copy may still lack what is committed.
+    if let Ok(Ok(found)) = raft.local(question).await {
+        return Ok(found);
+    }
+    match raft.query(question, Consistency::Linearizable).await {
+        Ok(answer) => Ok(answer.value?),
+        Err(QueryError::Read(ReadError::NotLeader { leader })) => {
+            Err(WorkerError::NotLeader { leader_address: leader.map(|leader| leader.address) })
+        }
+        Err(error) => Err(WorkerError::TryAgain(error.to_string())),
+    }
+}
+
+/// Verifies a proof and says by which command the ledger is told.
+async fn judge(
+    parts: &Parts,
+    worker: WorkerId,
+    task: TaskId,
+    attempt: Attempt,
+    proof: Vec<u8>,
+    proving: Duration,
+) -> Result<Command, WorkerError> {
+    let (circuit, public_inputs) = statement(&parts.raft, task).await?;
+    let check = CheckProof {
+        key: circuit.verifying_key,
+        key_bytes: circuit.verifying_key_bytes,
+        proof: proof.clone(),
+        public_inputs: crate::actors::tasks::as_field_elements(&public_inputs),
+    };
+    let at = parts.raft.now();
+    let invalid = |reason: &str| {
+        let cause = FailureCause::new(FailureKind::InvalidProof, reason);
+        Command::FailAttempt { task, attempt, worker: worker.clone(), cause, at }
+    };
+    match parts.verifier.check(check).await {
+        Ok(verdict) if verdict.is_valid => {
+            let result = ProvenResult {
+                proof,
+                public_inputs,
+                verifying_key: circuit.verifying_key,
+                proving_ms: millis(proving),
+                verifying_ms: millis(verdict.took),
+            };
+            Ok(Command::CompleteTask { task, attempt, worker, result: Box::new(result), at })
+        }
+        Ok(_) => {
+            tracing::error!(%task, %worker, "a worker sent a proof that does not verify");
+            Ok(invalid("the proof does not verify"))
+        }
+        Err(CheckError::Refused(refused)) => {
+            tracing::error!(%task, %worker, %refused, "a worker sent something that is no proof");
+            Ok(invalid(&refused.to_string()))
+        }
+        Err(error @ (CheckError::Job(_) | CheckError::Ask(_))) => {
+            Err(WorkerError::TryAgain(error.to_string()))
+        }
+    }
+}
+
+pub(super) async fn register(raft: &RaftNodeHandle, request: &Register) -> Result<Incarnation, WorkerError> {
+    let name = request.worker.clone();
+    let question = move |ledger: &Ledger| ledger.worker(&name).map(|w| (w.incarnation, w.session, w.state));
+    let known = raft.local(question).await.map_err(|error| WorkerError::TryAgain(error.to_string()))?;
+    let incarnation = match known {
+        Some((incarnation, session, state)) if session == request.session && state != WorkerState::Lost => {
+            incarnation
+        }
+        Some((incarnation, _, _)) => Incarnation(incarnation.0.saturating_add(1)),
+        None => Incarnation(1),
+    };
+    let command = Command::RegisterWorker {
+        worker: request.worker.clone(),
+        incarnation,
+        session: request.session,
+        capacity: request.capacity,
+        circuits: request.circuits.clone(),
+        version: request.version.clone(),
+        at: raft.now(),
+    };
+    match propose(raft, command).await {
+        // Another registration came in between: look again.
+        Err(WorkerError::Refused(Rejection::StaleIncarnation(_))) => {
+            Err(WorkerError::TryAgain("another process registers under this name".into()))
+        }
+        Err(error) => Err(error),
+        Ok(()) => Ok(incarnation),
+    }
+}
+
+pub(super) async fn propose(raft: &RaftNodeHandle, command: Command) -> Result<(), WorkerError> {
+    match raft.propose(command).await {
+        Ok(decided) => Ok(decided.reply.map(|_| ())?),
+        Err(ProposeError::NotLeader { leader }) => {
+            Err(WorkerError::NotLeader { leader_address: leader.map(|leader| leader.address) })
+        }
+        Err(error) => Err(WorkerError::TryAgain(error.to_string())),
+    }
+}
