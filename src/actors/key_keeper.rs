@@ -10,6 +10,7 @@ use crate::ledger::{Circuit, CircuitId, Command, Digest, Event, Ledger};
 use crate::proof::{CircuitSpec, KeyError, KeyManifest, KeyStore, ProvingKey, catalog};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message};
 use rand_core::OsRng;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// After a key could not be made or registered, the next try waits this long.
@@ -24,6 +25,8 @@ pub struct KeyKeeper {
     is_leading: bool,
     is_busy: bool,
     is_woken: bool,
+    /// Circuits whose key could not be provided in this pass: they do not keep the others waiting.
+    set_aside: BTreeSet<CircuitId>,
 }
 
 #[derive(Message)]
@@ -48,6 +51,7 @@ impl KeyKeeper {
             is_leading: false,
             is_busy: false,
             is_woken: false,
+            set_aside: BTreeSet::new(),
         };
         let address = guardian.supervise(factory).await;
         if let Err(error) = raft.subscribe(Subscriber::new(&address)) {
@@ -66,16 +70,21 @@ impl KeyKeeper {
         self.is_busy = true;
         self.is_woken = false;
         let (raft, store, pool) = (self.raft.clone(), self.store.clone(), self.pool.clone());
-        let preload = self.preload.clone();
-        let work = async move { provide_next(&raft, store, &pool, preload).await };
+        let (preload, set_aside) = (self.preload.clone(), self.set_aside.clone());
+        let work = async move { provide_next(&raft, store, &pool, preload, set_aside).await };
         let next = |progress: Progress, keeper: &mut Self, context: &mut Context<Self>| {
             keeper.is_busy = false;
             match progress {
                 Progress::Provided => keeper.run(context),
                 Progress::NothingWanted if keeper.is_woken => keeper.run(context),
-                Progress::NothingWanted => {}
-                Progress::Failed => {
+                Progress::NothingWanted if keeper.set_aside.is_empty() => {}
+                Progress::NothingWanted | Progress::NotNow => {
+                    keeper.set_aside.clear();
                     context.notify_later(Wake, RETRY_PAUSE);
+                }
+                Progress::Failed(circuit) => {
+                    keeper.set_aside.insert(circuit);
+                    keeper.run(context);
                 }
             }
         };
@@ -86,7 +95,10 @@ impl KeyKeeper {
 enum Progress {
     Provided,
     NothingWanted,
-    Failed,
+    /// This circuit's key could not be had.
+    Failed(CircuitId),
+    /// The ledger could not be asked or told.
+    NotNow,
 }
 
 /// Makes, or finds, and registers the key of one circuit that has none.
@@ -95,27 +107,29 @@ async fn provide_next(
     store: KeyStore,
     pool: &CpuPool,
     preload: Vec<CircuitId>,
+    set_aside: BTreeSet<CircuitId>,
 ) -> Progress {
     let question = move |ledger: &Ledger| {
         let missing = preload.iter().filter(|id| ledger.circuit(id).is_none());
-        missing.chain(ledger.wanted_circuits()).find_map(|id| catalog::find(id.as_str()))
+        let wanted = missing.chain(ledger.wanted_circuits()).filter(|id| !set_aside.contains(*id));
+        wanted.filter_map(|id| Some((id.clone(), catalog::find(id.as_str())?))).next()
     };
-    let Ok(wanted) = raft.local(question).await else { return Progress::Failed };
-    let Some(spec) = wanted else { return Progress::NothingWanted };
+    let Ok(wanted) = raft.local(question).await else { return Progress::NotNow };
+    let Some((id, spec)) = wanted else { return Progress::NothingWanted };
     let manifest = match pool.run(move || find_or_make(&store, spec)).await {
         Ok(Ok(manifest)) => manifest,
         Ok(Err(error)) => {
             tracing::error!(circuit = spec.name, %error, "no key could be provided");
-            return Progress::Failed;
+            return Progress::Failed(id);
         }
         Err(error) => {
             tracing::error!(circuit = spec.name, %error, "no key could be provided");
-            return Progress::Failed;
+            return Progress::Failed(id);
         }
     };
     let Some(circuit) = registration(spec, &manifest) else {
         tracing::error!(circuit = spec.name, "the key's manifest cannot be registered");
-        return Progress::Failed;
+        return Progress::Failed(id);
     };
     match raft.propose(Command::RegisterCircuit(Box::new(circuit))).await.map(|decided| decided.reply) {
         Ok(Ok(_)) => {
@@ -129,7 +143,7 @@ async fn provide_next(
         }
         Err(error) => {
             tracing::debug!(circuit = spec.name, %error, "the key could not be registered");
-            Progress::Failed
+            Progress::NotNow
         }
     }
 }

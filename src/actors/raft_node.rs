@@ -378,8 +378,10 @@ impl<Q: LedgerQuery> Handler<Ask<Query<Q>>> for RaftNode {
 }
 
 fn answer<Q: LedgerQuery>(service: &RaftService, question: Q) -> Answer<Q::Answer> {
+    // A leader's own copy has no age; what it lacks, a linearizable question would have waited for.
+    let age = if service.status().role == Role::Leader { None } else { service.leader_heard_ago() };
     service.with_ledger(|ledger| {
-        let as_of = AsOf { index: ledger.applied(), age: None };
+        let as_of = AsOf { index: ledger.applied(), age };
         Answer { value: question.answer(ledger), as_of }
     })
 }

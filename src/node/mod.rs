@@ -140,9 +140,11 @@ impl Node {
 
         parts::build_proving_threads(config);
         let slots = parts::slots(config);
+        let profile = parts::profile(config)?;
         let prover = Arc::new(Groth16Prover::new(store));
-        let prover_pool = ProverPool::launch(&guardian, pool("prover", slots, slots * 4)?, prover).await;
-        let session = Session::launch(&guardian, parts::profile(config)?, registry, prover_pool).await;
+        let prover_pool =
+            ProverPool::launch(&guardian, pool("prover", slots, profile.capacity as usize)?, prover).await;
+        let session = Session::launch(&guardian, profile, registry, prover_pool).await;
 
         let readiness = Readiness::starting();
         let state = AppState::new(tasks.clone(), readiness.clone(), metrics);

@@ -14,7 +14,7 @@ use super::config::RaftConfig;
 use super::error::{AdminError, ProposeError, ReadError, StartError, StoreError};
 use super::events::EventStream;
 use super::files::lock;
-use super::transport::PeerTransport;
+use super::transport::{LeaderHeard, PeerTransport};
 use super::types::{ClusterId, Member, NodeId, Raft, StoreId};
 use crate::codec;
 use crate::ledger::{BodyKey, Command, Ledger, LogIndex};
@@ -38,6 +38,7 @@ pub struct RaftService {
 
 struct Inner {
     node: NodeId,
+    heard: LeaderHeard,
     raft: Raft,
     metrics: MetricsReceiver,
     runtime: Handle,
@@ -76,7 +77,8 @@ impl RaftService {
         let (control, orders) = mpsc::channel(4);
         let (ready, started) = oneshot::channel();
         let (end, ended) = watch::channel(None);
-        let raft = RaftThread { config, transport, proposals: queue, control: orders };
+        let heard = LeaderHeard::default();
+        let raft = RaftThread { config, transport, proposals: queue, control: orders, heard: heard.clone() };
         let thread = std::thread::Builder::new()
             .name(format!("raft-{node}"))
             .spawn(move || raft.run(ready, end))
@@ -86,6 +88,7 @@ impl RaftService {
         let Started { raft, runtime, stores, status, events } = started.await.unwrap_or_else(gone)?;
         let inner = Inner {
             node,
+            heard,
             metrics: raft.metrics(),
             raft,
             runtime,
@@ -193,6 +196,12 @@ impl RaftService {
             now.leader = None;
         }
         now
+    }
+
+    /// How long ago this node last accepted a leader's message; `None` when it has not since it was started.
+    #[must_use]
+    pub fn leader_heard_ago(&self) -> Option<Duration> {
+        self.inner.heard.age()
     }
 
     /// Raft's state whenever role, term, leader or health change, and a few times a second while its numbers do.

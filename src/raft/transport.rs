@@ -8,6 +8,7 @@ mod in_process;
 
 pub use in_process::InProcessNetwork;
 
+use super::files::lock;
 use super::types::{Member, NodeId, Raft, TypeConfig};
 use futures_util::future::BoxFuture;
 use openraft::error::{InstallSnapshotError, RaftError};
@@ -16,7 +17,8 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// What one member's Raft asks of another's.
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,6 +95,21 @@ pub struct PeerEndpoint {
     node: NodeId,
     raft: Raft,
     snapshot_bytes_max: u64,
+    heard: LeaderHeard,
+}
+
+/// When a leader's message was last accepted here.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LeaderHeard(Arc<Mutex<Option<Instant>>>);
+
+impl LeaderHeard {
+    fn now(&self) {
+        *lock(&self.0) = Some(Instant::now());
+    }
+
+    pub(super) fn age(&self) -> Option<Duration> {
+        lock(&self.0).map(|heard| heard.elapsed())
+    }
 }
 
 impl std::fmt::Debug for PeerEndpoint {
@@ -102,8 +119,8 @@ impl std::fmt::Debug for PeerEndpoint {
 }
 
 impl PeerEndpoint {
-    pub(super) fn new(node: NodeId, raft: Raft, snapshot_bytes_max: u64) -> Self {
-        Self { node, raft, snapshot_bytes_max }
+    pub(super) fn new(node: NodeId, raft: Raft, snapshot_bytes_max: u64, heard: LeaderHeard) -> Self {
+        Self { node, raft, snapshot_bytes_max, heard }
     }
 
     /// This node's number.
@@ -120,6 +137,10 @@ impl PeerEndpoint {
         match request {
             PeerRequest::AppendEntries(request) => {
                 let reply = self.raft.append_entries(request).await;
+                // A refusal for the log's sake comes from a leader all the same; only one of an old term is not one.
+                if reply.as_ref().is_ok_and(|reply| !matches!(reply, AppendEntriesResponse::HigherVote(_))) {
+                    self.heard.now();
+                }
                 reply.map(PeerReply::AppendEntries).map_err(|error| self.stopped(&error))
             }
             PeerRequest::Vote(request) => {

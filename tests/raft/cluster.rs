@@ -35,6 +35,22 @@ async fn three_nodes_elect_a_leader_and_hold_the_same_ledger() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_is_cut_off_knows_how_long_it_has_not_heard_of_the_leader() {
+    let cluster = Cluster::start(3, unchanged).await;
+    let leader = cluster.leader().await;
+    cluster.commit(register()).await;
+    let [follower, third] = cluster.others(leader)[..] else { panic!("three nodes") };
+    let heard = || cluster.node(follower).leader_heard_ago();
+    poll_until("the follower has heard the leader", || heard().filter(|ago| *ago < Duration::from_secs(1)))
+        .await;
+
+    cluster.network.isolate(follower, [leader, third]);
+    poll_until("the silence is told", || heard().filter(|ago| *ago > Duration::from_secs(1))).await;
+    cluster.network.heal();
+    poll_until("the leader is heard again", || heard().filter(|ago| *ago < Duration::from_secs(1))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_cut_off_acknowledges_nothing_and_the_others_go_on() {
     let cluster = Cluster::start(3, unchanged).await;
     let old = cluster.leader().await;

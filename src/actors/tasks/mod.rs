@@ -12,7 +12,7 @@ mod wait;
 pub use handle::TasksHandle;
 pub(in crate::actors) use reduce::{as_field_elements, open as open_input};
 
-use super::ask::{Ask, ReplyTo};
+use super::ask::{Ask, AskError, ReplyTo};
 use super::cpu_pool::{CpuPool, JobError};
 use super::events::{Committed, Completeness, LeadershipChanged};
 use super::guardian::{GuardianHandle, Supervised};
@@ -396,7 +396,10 @@ fn query_error(error: QueryError) -> TaskError {
         }
         QueryError::Read(ReadError::Unconfirmed) => TaskError::NoLeader { leader_address: None },
         QueryError::Read(ReadError::Stopped) => TaskError::Unavailable("the node is stopping".into()),
-        QueryError::Ask(error) => TaskError::Overloaded(error.to_string()),
+        QueryError::Ask(error @ AskError::Full(_)) => TaskError::Overloaded(error.to_string()),
+        QueryError::Ask(error @ (AskError::Stopped(_) | AskError::NoReply(_))) => {
+            TaskError::Unavailable(error.to_string())
+        }
     }
 }
 

@@ -174,6 +174,28 @@ impl KeyStore {
     /// # Errors
     /// The folder or a manifest cannot be read.
     pub fn list(&self) -> Result<Vec<KeyManifest>, KeyError> {
+        self.read_all()?.into_iter().collect()
+    }
+
+    /// A key for the circuit as this version builds it; of several, the one with the smallest digest.
+    ///
+    /// # Errors
+    /// The folder cannot be read; or there is no such key among the manifests that can be read, and one that cannot may
+    /// be its.
+    pub fn find(&self, circuit: &CircuitSpec) -> Result<Option<KeyManifest>, KeyError> {
+        let mut unreadable = None;
+        for manifest in self.read_all()? {
+            match manifest {
+                Ok(manifest) if manifest.is_for(circuit) => return Ok(Some(manifest)),
+                Ok(_) => {}
+                Err(error) => unreadable = Some(error),
+            }
+        }
+        unreadable.map_or(Ok(None), Err)
+    }
+
+    /// Every manifest, or what is wrong with it, by circuit and digest.
+    fn read_all(&self) -> Result<Vec<Result<KeyManifest, KeyError>>, KeyError> {
         let mut manifests = Vec::new();
         let entries = fs::read_dir(&self.folder).map_err(io_error("list", &self.folder))?;
         for entry in entries {
@@ -181,19 +203,16 @@ impl KeyStore {
             let name =
                 path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".json"));
             if let Some(digest) = name.and_then(|name| name.parse::<Digest32>().ok()) {
-                manifests.push(self.manifest(&digest)?);
+                manifests.push(self.manifest(&digest));
             }
         }
-        manifests.sort_by(|a, b| (&a.circuit, a.proving_key).cmp(&(&b.circuit, b.proving_key)));
+        manifests.sort_by(|a, b| {
+            let key = |m: &Result<KeyManifest, KeyError>| {
+                m.as_ref().ok().map(|m| (m.circuit.clone(), m.proving_key))
+            };
+            key(a).cmp(&key(b))
+        });
         Ok(manifests)
-    }
-
-    /// A key for the circuit as this version builds it; of several, the one with the smallest digest.
-    ///
-    /// # Errors
-    /// The folder or a manifest cannot be read.
-    pub fn find(&self, circuit: &CircuitSpec) -> Result<Option<KeyManifest>, KeyError> {
-        Ok(self.list()?.into_iter().find(|manifest| manifest.is_for(circuit)))
     }
 
     /// The manifest of one key.

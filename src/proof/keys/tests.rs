@@ -120,6 +120,17 @@ fn a_truncated_extended_or_altered_key_file_is_an_error_that_names_it_and_the_re
 }
 
 #[test]
+fn an_unreadable_manifest_hides_no_key_that_can_be_read_and_lets_no_missing_key_pass_for_absent() {
+    let (folder, store, manifest) = filled();
+    let damaged = file(&folder, &Digest32::of(b"another key"), "json");
+    fs::write(&damaged, "{").unwrap();
+    assert_eq!(store.find(shared_key().circuit()).unwrap(), Some(manifest));
+    // The damaged one may be this circuit's: a second key for it must not be made on that account.
+    let other = catalog::find("merkle-poseidon-8").unwrap();
+    assert!(matches!(store.find(other), Err(KeyError::Manifest { path, .. }) if path == damaged));
+}
+
+#[test]
 fn a_manifest_that_cannot_be_used_is_an_error_that_names_it() {
     let (folder, store, manifest) = filled();
     let path = file(&folder, &manifest.proving_key, "json");

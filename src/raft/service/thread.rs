@@ -9,7 +9,7 @@ use crate::raft::events::{self, EventStream};
 use crate::raft::log_store::{LogLimits, LogProgress, LogStore};
 use crate::raft::network::Links;
 use crate::raft::state_machine::{LedgerReader, StateMachine};
-use crate::raft::transport::{PeerEndpoint, PeerTransport};
+use crate::raft::transport::{LeaderHeard, PeerEndpoint, PeerTransport};
 use crate::raft::types::{ClusterId, Member, NodeId, Raft};
 use openraft::error::{InitializeError, RaftError};
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ pub(super) struct RaftThread {
     pub(super) transport: Arc<dyn PeerTransport>,
     pub(super) proposals: mpsc::Receiver<Proposal>,
     pub(super) control: mpsc::Receiver<Control>,
+    pub(super) heard: LeaderHeard,
 }
 
 /// The parts that use the files.
@@ -118,6 +119,7 @@ impl RaftThread {
             self.config.node,
             raft.clone(),
             self.config.snapshot_bytes_max,
+            self.heard.clone(),
         ));
 
         let stores = Stores { log: log.progress(), ledger: machine.reader() };
