@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 pub struct HealthcheckArgs {
     /// The node's address
-    #[arg(long, env = "ZKPNET_SERVER", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(long, env = super::SERVER_VARIABLE, default_value = "http://127.0.0.1:8080", value_name = "URL")]
     server: String,
     /// Ask whether it takes requests (/readyz), not only whether it lives (/livez)
     #[arg(long)]

@@ -22,6 +22,9 @@ use client::{CallError, Client};
 use output::{Format, Printer};
 use std::process::ExitCode;
 
+/// Names the service for the client commands.
+const SERVER_VARIABLE: &str = "ZKPNET_SERVER";
+
 /// The whole command line.
 #[derive(Debug, clap::Parser)]
 #[command(
@@ -68,7 +71,7 @@ pub enum ClientCommand {
 #[derive(Clone, Debug, clap::Args)]
 struct ServiceArgs {
     /// The service's address
-    #[arg(long, env = "ZKPNET_SERVER", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(long, env = SERVER_VARIABLE, default_value = "http://127.0.0.1:8080", value_name = "URL")]
     server: String,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]

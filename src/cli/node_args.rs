@@ -1,6 +1,8 @@
 //! The arguments of the commands that start a node, and how they become a configuration.
 
+use super::SERVER_VARIABLE;
 use crate::config::{ConfigErrors, FlagOverride, LoadRequest, Loaded, Role, load};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// A configuration key, the flag that sets it, and the flag's value.
@@ -21,7 +23,10 @@ impl LoadArgs {
             .iter()
             .filter_map(|(key, flag, value)| Some(FlagOverride { key, value: (*value)?.to_owned(), flag }))
             .collect();
-        LoadRequest::from_process_env(role, self.config.clone(), flags)
+        let mut request = LoadRequest::from_process_env(role, self.config.clone(), flags);
+        // The client commands' variable is no key of a node, and is often exported in the shell that starts one.
+        request.env.remove(&OsString::from(SERVER_VARIABLE));
+        request
     }
 }
 
