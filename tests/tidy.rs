@@ -60,8 +60,8 @@ fn code_of(file: &Path) -> String {
 }
 
 fn is_test_file(file: &Path) -> bool {
-    file.components().any(|part| part.as_os_str() == "tests")
-        || file.file_stem().is_some_and(|stem| stem == "tests")
+    let stem = file.file_stem().unwrap().to_string_lossy();
+    file.components().any(|part| part.as_os_str() == "tests") || stem == "tests" || stem.ends_with("_tests")
 }
 
 #[test]
