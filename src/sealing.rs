@@ -41,6 +41,14 @@ pub enum DataKeyError {
         #[source]
         source: std::io::Error,
     },
+    /// The store's inputs are sealed with another key.
+    #[error(
+        "data key file {path} is missing or holds another key than this store's inputs are sealed with; restore it from a backup"
+    )]
+    NotTheStores {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The file holds something else.
     #[error(
         "data key file {path} must hold 64 hexadecimal digits; restore it from a backup, inputs cannot be opened without it"
@@ -84,6 +92,32 @@ impl DataKey {
                 Ok(Self::from_bytes(&bytes))
             }
             Err(error) => Err(io(error)),
+        }
+    }
+
+    /// The key of a store: the file's, if it is the one that the store was begun with. Made when neither exists.
+    ///
+    /// The store remembers a one-way digest of its key in `marker`. Without it a lost or exchanged key file would only be
+    /// noticed when the open tasks fail one by one, unreadable for good.
+    ///
+    /// # Errors
+    /// As [`Self::load_or_create`]; and when the store was begun with a key that the file does not hold.
+    pub fn for_store(path: &Path, marker: &Path) -> Result<Self, DataKeyError> {
+        let io = |source| DataKeyError::Io { path: marker.into(), source };
+        let remembered = match std::fs::read_to_string(marker) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(io(error)),
+        };
+        if remembered.is_some() && !path.try_exists().map_err(io)? {
+            return Err(DataKeyError::NotTheStores { path: path.into() });
+        }
+        let key = Self::load_or_create(path)?;
+        let id = key.fingerprint(TenantId(u64::MAX), b"data key of this store").to_string();
+        match remembered {
+            Some(text) if text.trim() != id => Err(DataKeyError::NotTheStores { path: path.into() }),
+            Some(_) => Ok(key),
+            None => write_private(marker, id.as_bytes()).map_err(io).map(|()| key),
         }
     }
 
@@ -182,6 +216,23 @@ mod tests {
             std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions()) & 0o777,
             0o600
         );
+    }
+
+    #[test]
+    fn a_store_takes_no_key_but_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, marker) = (folder.path().join("data.key"), folder.path().join("data-key.id"));
+        let sealed = DataKey::for_store(&path, &marker).unwrap().seal(task(1), b"x").unwrap();
+        assert!(DataKey::for_store(&path, &marker).unwrap().open(task(1), &sealed).is_ok());
+        let own = std::fs::read(&path).unwrap();
+        assert!(!std::fs::read_to_string(&marker).unwrap().contains(std::str::from_utf8(&own).unwrap()));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(DataKey::for_store(&path, &marker), Err(DataKeyError::NotTheStores { .. })));
+        assert!(!path.exists(), "a key was made in place of the lost one");
+        std::fs::write(&path, hex::encode([9; 32])).unwrap();
+        assert!(matches!(DataKey::for_store(&path, &marker), Err(DataKeyError::NotTheStores { .. })));
+        std::fs::write(&path, own).unwrap();
+        assert!(DataKey::for_store(&path, &marker).is_ok());
     }
 
     #[test]

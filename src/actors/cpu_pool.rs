@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -11,6 +12,7 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub struct CpuPool {
     jobs: mpsc::SyncSender<Job>,
+    threads: usize,
     name: &'static str,
 }
 
@@ -20,6 +22,9 @@ pub enum JobError {
     /// The queue is full; the job was not taken.
     #[error("the {0} queue is full")]
     QueueFull(&'static str),
+    /// The job waited too long for its turn; it was not done.
+    #[error("the {0} queue is too slow")]
+    WaitedTooLong(&'static str),
     /// The pool has ended.
     #[error("the {0} threads have ended")]
     Ended(&'static str),
@@ -36,11 +41,32 @@ impl CpuPool {
     pub fn start(name: &'static str, threads: usize, queue: usize) -> std::io::Result<Self> {
         let (jobs, receiver) = mpsc::sync_channel::<Job>(queue);
         let receiver = Arc::new(Mutex::new(receiver));
-        for number in 0..threads.max(1) {
+        let threads = threads.max(1);
+        for number in 0..threads {
             let receiver = Arc::clone(&receiver);
             std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || run(&receiver))?;
         }
-        Ok(Self { jobs, name })
+        Ok(Self { jobs, threads, name })
+    }
+
+    /// How many jobs run at a time.
+    #[must_use]
+    pub const fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// As [`Self::run`], for somebody who does not wait for ever: a job that has not begun within `limit` is not begun.
+    ///
+    /// # Errors
+    /// See [`JobError`].
+    pub async fn run_within<R: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, JobError> {
+        let queued = Instant::now();
+        let done = self.run(move || (queued.elapsed() <= limit).then(work)).await?;
+        done.ok_or(JobError::WaitedTooLong(self.name))
     }
 
     /// Runs `work` on one of the threads and waits for its result. Dropping the future does not stop the work.

@@ -8,7 +8,7 @@ use super::guardian::{GuardianHandle, Supervised};
 use super::raft_node::{RaftNodeHandle, leading_term};
 use crate::ledger::{Circuit, CircuitId, Command, Digest, Event, Ledger};
 use crate::proof::{CircuitSpec, KeyError, KeyManifest, KeyStore, ProvingKey, catalog};
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use rand_core::OsRng;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub struct KeyKeeper {
     is_woken: bool,
     /// Circuits whose key could not be provided in this pass: they do not keep the others waiting.
     set_aside: BTreeSet<CircuitId>,
+    /// The next pass, after one that could not provide everything.
+    timer: Option<SpawnHandle>,
 }
 
 #[derive(Message)]
@@ -52,6 +54,7 @@ impl KeyKeeper {
             is_busy: false,
             is_woken: false,
             set_aside: BTreeSet::new(),
+            timer: None,
         };
         let address = guardian.supervise(factory).await;
         if let Err(error) = raft.subscribe(Subscriber::new(&address)) {
@@ -79,8 +82,9 @@ impl KeyKeeper {
                 Progress::NothingWanted if keeper.is_woken => keeper.run(context),
                 Progress::NothingWanted if keeper.set_aside.is_empty() => {}
                 Progress::NothingWanted | Progress::NotNow => {
-                    keeper.set_aside.clear();
-                    context.notify_later(Wake, RETRY_PAUSE);
+                    if keeper.timer.is_none() {
+                        keeper.timer = Some(context.notify_later(Wake, RETRY_PAUSE));
+                    }
                 }
                 Progress::Failed(circuit) => {
                     keeper.set_aside.insert(circuit);
@@ -212,6 +216,8 @@ impl Handler<Wake> for KeyKeeper {
     type Result = ();
 
     fn handle(&mut self, _: Wake, context: &mut Self::Context) {
+        self.timer = None;
+        self.set_aside.clear();
         self.run(context);
     }
 }

@@ -16,7 +16,7 @@ const PROVE_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Asks for a proof.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Proven, FailureCause>")]
+#[rtype(result = "Result<Proven, NoProof>")]
 pub struct Prove {
     /// The circuit.
     pub circuit: CircuitId,
@@ -35,6 +35,15 @@ pub struct Proven {
     pub took: Duration,
 }
 
+/// There is no proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoProof {
+    /// The attempt failed.
+    Failed(FailureCause),
+    /// It was not begun, for a reason of this worker's that says nothing of the task: no room, no key.
+    NotTried(String),
+}
+
 /// What makes proofs. The real one is [`Groth16Prover`]; tests put theirs in its place.
 pub trait ProofMaker: Send + Sync + 'static {
     /// Makes a proof; blocks.
@@ -51,6 +60,7 @@ pub trait ProofMaker: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct ProverPoolHandle {
     address: Address<ProverPool>,
+    slots: usize,
     maker: Arc<dyn ProofMaker>,
 }
 
@@ -59,10 +69,21 @@ impl ProverPoolHandle {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn prove(&self, request: Prove) -> Result<Proven, FailureCause> {
-        self.address.ask(request, PROVE_LIMIT).await.unwrap_or_else(|error: AskError| {
-            Err(FailureCause::new(FailureKind::ProverError, &error.to_string()))
+    pub async fn prove(&self, request: Prove) -> Result<Proven, NoProof> {
+        self.address.ask(request, PROVE_LIMIT).await.unwrap_or_else(|error| {
+            Err(match error {
+                AskError::Full(_) | AskError::Stopped(_) => NoProof::NotTried(error.to_string()),
+                AskError::NoReply(_) => {
+                    NoProof::Failed(FailureCause::new(FailureKind::ProverError, &error.to_string()))
+                }
+            })
         })
+    }
+
+    /// How many proofs are made at a time.
+    #[must_use]
+    pub const fn slots(&self) -> usize {
+        self.slots
     }
 
     /// The circuits whose key is in memory.
@@ -85,9 +106,10 @@ impl ProverPool {
         pool: CpuPool,
         maker: Arc<dyn ProofMaker>,
     ) -> ProverPoolHandle {
+        let slots = pool.threads();
         let factory_maker = Arc::clone(&maker);
         let factory = move || Self { pool: pool.clone(), maker: Arc::clone(&factory_maker) };
-        ProverPoolHandle { address: guardian.supervise(factory).await, maker }
+        ProverPoolHandle { address: guardian.supervise(factory).await, slots, maker }
     }
 }
 
@@ -107,18 +129,23 @@ impl Handler<Ask<Prove>> for ProverPool {
         let (pool, maker) = (self.pool.clone(), Arc::clone(&self.maker));
         actix_rt::spawn(async move {
             let Ask { message, reply } = ask;
-            let job = move || {
+            let job = move || -> Result<Proven, FailureCause> {
                 let began = Instant::now();
                 let proof = maker.make(&message)?;
                 Ok(Proven { proof: proof.as_bytes().to_vec(), took: began.elapsed() })
             };
-            reply.send(pool.run(job).await.unwrap_or_else(|error| {
-                let kind = match error {
-                    JobError::Panicked(_) => FailureKind::ProverPanicked,
-                    JobError::QueueFull(_) | JobError::Ended(_) => FailureKind::ProverError,
-                };
-                Err(FailureCause::new(kind, &error.to_string()))
-            }));
+            reply.send(match pool.run(job).await {
+                Ok(Ok(proven)) => Ok(proven),
+                // A worker without the key is the operator's concern: the task waits for one that has it.
+                Ok(Err(cause)) if cause.kind == FailureKind::KeyUnavailable => {
+                    Err(NoProof::NotTried(cause.message().to_owned()))
+                }
+                Ok(Err(cause)) => Err(NoProof::Failed(cause)),
+                Err(error @ JobError::Panicked(_)) => {
+                    Err(NoProof::Failed(FailureCause::new(FailureKind::ProverPanicked, &error.to_string())))
+                }
+                Err(error) => Err(NoProof::NotTried(error.to_string())),
+            });
         });
     }
 }

@@ -5,7 +5,7 @@
 
 use super::ask::{Address, Ask, AskError};
 use super::guardian::{GuardianHandle, Supervised};
-use super::prover_pool::{Prove, ProverPoolHandle};
+use super::prover_pool::{NoProof, Prove, ProverPoolHandle};
 use super::worker_registry::{
     Assignment, Drain, Heartbeat, News, Order, Register, Registered, Report, WorkerError, WorkerLink,
     WorkerRegistryHandle,
@@ -13,11 +13,11 @@ use super::worker_registry::{
 use crate::ledger::{Attempt, CircuitId, Incarnation, Rejection, TaskId, WorkerId};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use rand_core::{OsRng, RngCore};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 /// The first pause before something is said again; it doubles up to [`RETRY_PAUSE_MAX`].
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -42,6 +42,7 @@ pub struct WorkerProfile {
 pub struct SessionHandle {
     address: Address<Session>,
     held: Held,
+    slots: Arc<Semaphore>,
     state: watch::Receiver<Option<Incarnation>>,
     is_draining: Arc<AtomicBool>,
 }
@@ -59,6 +60,7 @@ impl SessionHandle {
         // Noted here, so that an actor that is just being rebuilt knows it too. The answer means that every order which came
         // before is in hand, and is waited for.
         self.is_draining.store(true, Ordering::SeqCst);
+        self.slots.close();
         if let Err(error) = self.address.ask(StartDrain, GIVE_BACK_LIMIT).await {
             tracing::debug!(%error, "the drain is announced by the rebuilt session");
         }
@@ -80,10 +82,13 @@ struct StartDrain;
 #[rtype(result = "()")]
 struct GiveBackAll;
 
+/// Leases, each with what is notified when it is revoked.
+type Revocable = BTreeMap<(TaskId, Attempt), Arc<Notify>>;
+
 /// The leases in hand. It outlives the actor, so that a rebuilt one speaks of them in its heartbeats.
 #[derive(Clone)]
 struct Held {
-    leases: Arc<Mutex<BTreeSet<(TaskId, Attempt)>>>,
+    leases: Arc<Mutex<Revocable>>,
     count: Arc<watch::Sender<usize>>,
 }
 
@@ -92,19 +97,24 @@ impl Held {
         Self { leases: Arc::default(), count: Arc::new(watch::Sender::new(0)) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<(TaskId, Attempt)>> {
+    fn lock(&self) -> MutexGuard<'_, Revocable> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn leases(&self) -> BTreeSet<(TaskId, Attempt)> {
-        self.lock().clone()
+        self.lock().keys().copied().collect()
     }
 
-    fn add(&self, lease: (TaskId, Attempt)) -> bool {
+    /// Takes a lease in hand, unless it is already; what it gives is notified when the lease is revoked.
+    fn add(&self, lease: (TaskId, Attempt)) -> Option<Arc<Notify>> {
         let mut leases = self.lock();
-        let is_new = leases.insert(lease);
+        if leases.contains_key(&lease) {
+            return None;
+        }
+        let revoked = Arc::new(Notify::new());
+        leases.insert(lease, Arc::clone(&revoked));
         self.count.send_replace(leases.len());
-        is_new
+        Some(revoked)
     }
 
     fn remove(&self, lease: (TaskId, Attempt)) {
@@ -113,8 +123,10 @@ impl Held {
         self.count.send_replace(leases.len());
     }
 
-    fn contains(&self, lease: (TaskId, Attempt)) -> bool {
-        self.lock().contains(&lease)
+    fn revoke(&self, lease: (TaskId, Attempt)) {
+        if let Some(revoked) = self.lock().get(&lease) {
+            revoked.notify_one();
+        }
     }
 
     async fn emptied(&self) {
@@ -129,6 +141,8 @@ pub struct Session {
     registry: WorkerRegistryHandle,
     pool: ProverPoolHandle,
     held: Held,
+    /// As many leases are proved at a time as the pool has threads for; the others wait here, where they can be revoked.
+    slots: Arc<Semaphore>,
     state: Arc<watch::Sender<Option<Incarnation>>>,
     own_address: watch::Receiver<Option<Address<Self>>>,
     /// Outlives the actor: a rebuilt one must not take work again.
@@ -146,9 +160,11 @@ impl Session {
         pool: ProverPoolHandle,
     ) -> SessionHandle {
         let held = Held::new();
+        let slots = Arc::new(Semaphore::new(pool.slots()));
         let state = Arc::new(watch::Sender::new(None));
         let (address_sender, own_address) = watch::channel(None);
         let number = OsRng.next_u64();
+        let factory_slots = Arc::clone(&slots);
         let (factory_held, factory_state) = (held.clone(), Arc::clone(&state));
         let is_draining = Arc::new(AtomicBool::new(false));
         let factory_is_draining = Arc::clone(&is_draining);
@@ -158,6 +174,7 @@ impl Session {
             registry: registry.clone(),
             pool: pool.clone(),
             held: factory_held.clone(),
+            slots: Arc::clone(&factory_slots),
             state: Arc::clone(&factory_state),
             own_address: own_address.clone(),
             is_draining: Arc::clone(&factory_is_draining),
@@ -166,7 +183,7 @@ impl Session {
         };
         let address = guardian.supervise(factory).await;
         address_sender.send_replace(Some(address.clone()));
-        SessionHandle { address, held, state: state.subscribe(), is_draining }
+        SessionHandle { address, held, slots, state: state.subscribe(), is_draining }
     }
 
     fn register(&mut self, context: &mut Context<Self>) {
@@ -270,24 +287,31 @@ impl Session {
 
     fn take(&self, assignment: Assignment) {
         let lease = (assignment.task, assignment.attempt);
+        let Some(revoked) = self.held.add(lease) else { return };
         let errand = Errand {
             worker: self.profile.worker.clone(),
             lease,
             registry: self.registry.clone(),
             held: self.held.clone(),
         };
-        if !self.held.add(lease) {
-            return;
-        }
         if self.is_draining.load(Ordering::SeqCst) {
             // In hand until it is given back: the drain waits for it.
-            actix_rt::spawn(async move {
-                errand.report(News::GivenBack).await;
-                errand.held.remove(lease);
-            });
+            actix_rt::spawn(errand.give_back());
         } else {
-            let pool = self.pool.clone();
-            actix_rt::spawn(errand.run(pool, assignment));
+            let (pool, slots) = (self.pool.clone(), Arc::clone(&self.slots));
+            actix_rt::spawn(async move {
+                // A lease that is taken away while it waits for its turn costs nothing more.
+                let slot = tokio::select! {
+                    biased;
+                    () = revoked.notified() => return errand.held.remove(lease),
+                    slot = slots.acquire_owned() => slot,
+                };
+                match slot {
+                    Ok(slot) => errand.run(pool, assignment, slot).await,
+                    // The drain began: what was not begun is given back.
+                    Err(_) => errand.give_back().await,
+                }
+            });
         }
     }
 }
@@ -301,7 +325,12 @@ struct Errand {
 }
 
 impl Errand {
-    async fn run(self, pool: ProverPoolHandle, assignment: Assignment) {
+    async fn give_back(self) {
+        self.report(News::GivenBack).await;
+        self.held.remove(self.lease);
+    }
+
+    async fn run(self, pool: ProverPoolHandle, assignment: Assignment, slot: OwnedSemaphorePermit) {
         let (task, attempt) = self.lease;
         let started = Report { worker: self.worker.clone(), task, attempt, news: News::Started };
         let registry = self.registry.clone();
@@ -311,11 +340,16 @@ impl Errand {
         });
         let Assignment { circuit, proving_key, input, .. } = assignment;
         let proven = pool.prove(Prove { circuit, proving_key, input }).await;
+        drop(slot);
         let _ = notes_start.await;
         // A revoked lease's proof is still a proof: the ledger takes it if the task is open.
         let news = match proven {
             Ok(proven) => News::Proven { proof: proven.proof, proving: proven.took },
-            Err(cause) => News::Failed(cause),
+            Err(NoProof::Failed(cause)) => News::Failed(cause),
+            Err(NoProof::NotTried(reason)) => {
+                tracing::error!(%task, reason, "the worker cannot prove this now and gives it back");
+                News::GivenBack
+            }
         };
         self.report(news).await;
         self.held.remove(self.lease);
@@ -361,9 +395,8 @@ impl Handler<Order> for Session {
         match order {
             Order::Assign(assignment) => self.take(assignment),
             Order::Revoke { task, attempt } => {
-                if self.held.contains((task, attempt)) {
-                    tracing::debug!(%task, attempt = attempt.0, "the lease was revoked; its proof is offered all the same");
-                }
+                // Once begun, bellman cannot be stopped; the proof is then offered all the same.
+                self.held.revoke((task, attempt));
             }
             Order::Reregister => self.register(context),
         }

@@ -5,7 +5,7 @@
 
 use super::json::{Json, parse};
 use super::problem::{Problem, ProblemCode};
-use super::state::{BODY_UNIT_BYTES, Limits};
+use super::state::{BODY_FREE_BYTES, BODY_UNIT_BYTES, Limits};
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
@@ -131,7 +131,12 @@ struct Room {
 
 impl Room {
     fn grow_to(&mut self, bytes: usize) -> Result<(), Problem> {
-        let units = bytes.div_ceil(BODY_UNIT_BYTES) - self.bytes.div_ceil(BODY_UNIT_BYTES);
+        let in_units = |bytes: usize| bytes.saturating_sub(BODY_FREE_BYTES).div_ceil(BODY_UNIT_BYTES);
+        let units = in_units(bytes) - in_units(self.bytes);
+        if units == 0 {
+            self.bytes = bytes;
+            return Ok(());
+        }
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let more = Arc::clone(&self.of).try_acquire_many_owned(units).map_err(|_| {
             Problem::new(ProblemCode::Overloaded, "too many large requests at once; nothing was stored")
@@ -142,5 +147,35 @@ impl Room {
         }
         self.bytes = bytes;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn room(units: usize) -> Room {
+        Room { of: Arc::new(Semaphore::new(units)), taken: None, bytes: 0 }
+    }
+
+    #[test]
+    fn small_bodies_need_none_of_the_room_that_large_ones_share() {
+        let mut small = room(0);
+        small.grow_to(BODY_FREE_BYTES).unwrap();
+        assert!(small.grow_to(BODY_FREE_BYTES + 1).is_err());
+    }
+
+    #[test]
+    fn a_body_takes_what_it_has_beyond_that_however_it_comes() {
+        let mut whole = room(3);
+        whole.grow_to(BODY_FREE_BYTES + 3 * BODY_UNIT_BYTES).unwrap();
+        assert_eq!(whole.of.available_permits(), 0);
+        let mut pieces = room(3);
+        for bytes in (0..=BODY_FREE_BYTES + 3 * BODY_UNIT_BYTES).step_by(100) {
+            pieces.grow_to(bytes).unwrap();
+        }
+        assert_eq!(pieces.of.available_permits(), 0);
+        assert!(pieces.grow_to(BODY_FREE_BYTES + 3 * BODY_UNIT_BYTES + 1).is_err());
     }
 }

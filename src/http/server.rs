@@ -12,8 +12,6 @@ use std::time::Duration;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
-/// Open connections for each serving thread; more wait in the backlog.
-const CONNECTIONS_PER_THREAD_MAX: usize = 4096;
 /// The longest time for a request's head.
 const HEAD_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// For how long an idle connection is kept: longer than the usual minute of load balancers, which must be first to close.
@@ -30,8 +28,10 @@ pub struct HttpOptions {
     pub host: String,
     /// Port to listen on; 0 takes any free one.
     pub port: u16,
-    /// Threads that serve; `None`: one per core.
-    pub threads: Option<usize>,
+    /// Threads that serve.
+    pub threads: usize,
+    /// Open connections for each serving thread; more wait in the backlog.
+    pub connections_per_thread_max: usize,
     /// The largest body of a request.
     pub body_limit_bytes: u64,
     /// The longest `?wait=` that is granted.
@@ -102,17 +102,15 @@ fn bind(options: &HttpOptions, state: AppState) -> io::Result<(SocketAddr, Serve
             .wrap(middleware::from_fn(observe))
             .configure(configure)
     };
-    let mut server = HttpServer::new(app)
+    let server = HttpServer::new(app)
+        .workers(options.threads.max(1))
         .disable_signals()
         .backlog(BACKLOG)
-        .max_connections(CONNECTIONS_PER_THREAD_MAX)
+        .max_connections(options.connections_per_thread_max)
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(options.request_timeout.min(HEAD_TIMEOUT_MAX))
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .shutdown_timeout(options.shutdown_grace.as_secs().max(1));
-    if let Some(threads) = options.threads {
-        server = server.workers(threads.max(1));
-    }
     let server = server.bind((options.host.as_str(), options.port))?;
     let addr = server.addrs().first().copied();
     let addr = addr.ok_or_else(|| io::Error::other("the host has no address"))?;

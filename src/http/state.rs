@@ -84,7 +84,7 @@ pub(super) struct Limits {
     pub(super) request_timeout: Duration,
     /// Given to the front desk beyond a request's time, since it ends its own questions in time and says more.
     pub(super) answer_grace: Duration,
-    /// Room for the bodies of all requests at once, in units of [`BODY_UNIT_BYTES`].
+    /// Room for the bodies of all requests at once beyond [`BODY_FREE_BYTES`] each, in units of [`BODY_UNIT_BYTES`].
     pub(super) body_room: Arc<Semaphore>,
 }
 
@@ -92,6 +92,9 @@ pub(super) struct Limits {
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// Bodies are counted in units of this many bytes, since a semaphore's permits are few.
 pub(super) const BODY_UNIT_BYTES: usize = 1024;
+/// Of each body so many bytes are free: a few slow clients with large bodies must not keep the usual small ones out. Bounded
+/// by the number of connections.
+pub(super) const BODY_FREE_BYTES: usize = 16 * 1024;
 /// Room for bodies at once: a dozen of the default limit. A parsed body takes a small multiple of it.
 const BODIES_BYTES_MAX: usize = 128 << 20;
 

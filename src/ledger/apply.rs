@@ -103,7 +103,8 @@ impl Ledger {
             Command::ReturnLease { task, attempt, worker, at } => {
                 self.advance_now(*at);
                 self.check_lease(*task, *attempt, Some(worker))?;
-                self.give_back(*task, effects);
+                self.meta.counters.leases_returned += 1;
+                self.put_back(*task, AttemptEnd::Returned, effects);
                 Ok(Reply::Done)
             }
             Command::ExpireLease { term: proposed, task, attempt, at } => {
@@ -337,20 +338,23 @@ impl Ledger {
         }
     }
 
-    /// Puts a task back whose lease was returned: at once the first time. A task that comes back again and again has to
+    /// How many attempts before the current one came back in a row without having been used up.
+    pub(super) fn put_back_in_a_row(&self, id: TaskId) -> usize {
+        let attempts = self.tasks.get(&id).into_iter().flat_map(|task| task.attempts.iter().rev().skip(1));
+        attempts.take_while(|record| is_put_back(record)).count()
+    }
+
+    /// Puts a task back whose attempt is not used up: at once the first time. A task that comes back again and again has to
     /// wait like one that fails, or it would go round between scheduler and worker as fast as the log can carry it.
-    fn give_back(&mut self, id: TaskId, effects: &mut Effects) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        let before = task.attempts.iter().rev().skip(1).take_while(|record| is_returned(record)).count();
+    pub(super) fn put_back(&mut self, id: TaskId, end: AttemptEnd, effects: &mut Effects) {
         let now = self.meta.now;
-        let not_before = match u32::try_from(before).unwrap_or(u32::MAX) {
+        let not_before = match u32::try_from(self.put_back_in_a_row(id)).unwrap_or(u32::MAX) {
             0 => now,
             before => now.plus(backoff_ms(&self.meta.policy, id, before)),
         };
-        self.meta.counters.leases_returned += 1;
         self.change_task(id, effects, |task| {
-            end_attempt(task, now, AttemptEnd::Returned);
-            trim_returned(task);
+            end_attempt(task, now, end);
+            trim_put_back(task);
             task.state = TaskState::Pending { not_before };
         });
         effects.events.push(Event::TaskRequeued { task: id, not_before });
@@ -428,16 +432,16 @@ fn end_attempt(task: &mut Task, now: UnixMillis, end: AttemptEnd) {
     }
 }
 
-fn is_returned(record: &AttemptRecord) -> bool {
-    matches!(record.end, Some((_, AttemptEnd::Returned)))
+fn is_put_back(record: &AttemptRecord) -> bool {
+    matches!(record.end, Some((_, AttemptEnd::Returned | AttemptEnd::WorkerRestarted)))
 }
 
 /// Forgets the oldest attempts given back beyond [`RETURNED_ATTEMPTS_KEPT`].
-fn trim_returned(task: &mut Task) {
-    let returned = task.attempts.iter().filter(|record| is_returned(record)).count();
+fn trim_put_back(task: &mut Task) {
+    let returned = task.attempts.iter().filter(|record| is_put_back(record)).count();
     let mut excess = returned.saturating_sub(RETURNED_ATTEMPTS_KEPT);
     task.attempts.retain(|record| {
-        let drop = excess > 0 && is_returned(record);
+        let drop = excess > 0 && is_put_back(record);
         excess -= usize::from(drop);
         !drop
     });

@@ -11,6 +11,10 @@ use super::state::Ledger;
 use super::task::AttemptEnd;
 use super::worker::{Worker, WorkerState};
 
+/// Restarts of a worker that a task may be held through, in a row, before one is charged as an attempt: a task that ends the
+/// processes which try it must come to an end itself.
+const RESTARTS_FREE: usize = 3;
+
 impl Ledger {
     pub(super) fn register_worker(&mut self, record: Worker, effects: &mut Effects) -> Decision {
         check_registration(&record)?;
@@ -32,11 +36,29 @@ impl Ledger {
         if record.incarnation.0 != latest.saturating_add(1) {
             return Err(Rejection::StaleIncarnation(id));
         }
-        self.release_leases_of(&id, effects);
+        self.take_back_from_earlier_life(&id, effects);
         self.workers.insert(id.clone(), record);
         effects.touched.insert(RecordKey::Worker(id.clone()));
         effects.events.push(Event::WorkerRegistered(id));
         Ok(Reply::Done)
+    }
+
+    /// A process that ended says nothing of the tasks that it held: they cost no attempt. One that was there at every one
+    /// of several ends in a row may be their cause, and is charged.
+    fn take_back_from_earlier_life(&mut self, worker: &WorkerId, effects: &mut Effects) {
+        for task in self.leased_to(worker) {
+            self.revoke_lease(task, effects);
+            self.meta.counters.leases_lost += 1;
+            if self.put_back_in_a_row(task) < RESTARTS_FREE {
+                self.put_back(task, AttemptEnd::WorkerRestarted, effects);
+            } else {
+                self.use_up_attempt(task, AttemptEnd::WorkerLost, effects);
+            }
+        }
+    }
+
+    fn leased_to(&self, worker: &WorkerId) -> Vec<TaskId> {
+        self.index.leased.get(worker).into_iter().flatten().copied().collect()
     }
 
     pub(super) fn live_worker(
@@ -88,8 +110,7 @@ impl Ledger {
     }
 
     fn release_leases_of(&mut self, worker: &WorkerId, effects: &mut Effects) {
-        let tasks: Vec<TaskId> = self.index.leased.get(worker).into_iter().flatten().copied().collect();
-        for task in tasks {
+        for task in self.leased_to(worker) {
             self.revoke_lease(task, effects);
             self.meta.counters.leases_lost += 1;
             self.use_up_attempt(task, AttemptEnd::WorkerLost, effects);

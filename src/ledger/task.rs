@@ -133,6 +133,9 @@ pub enum AttemptEnd {
     Returned,
     /// The task ended while it ran.
     Superseded,
+    /// The worker's process was replaced by another of its name: a crash or a restart, which says nothing of the task. It
+    /// does not count as an attempt used, unless it happens again and again.
+    WorkerRestarted,
 }
 
 /// What the audit trail keeps of an attempt.

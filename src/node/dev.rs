@@ -35,7 +35,8 @@ pub fn run_dev(loaded: Loaded) -> anyhow::Result<ExitCode> {
             }
             failure = node.failed() => Some(failure),
         };
-        let grace = loaded.config.shutdown.grace;
+        // A node that cannot go on has nothing to wait for.
+        let grace = if failure.is_some() { Duration::ZERO } else { loaded.config.shutdown.grace };
         tokio::select! {
             () = node.shutdown(grace) => {}
             () = tokio::time::sleep(grace + OVERTIME) => tracing::error!("the shutdown took too long and is cut short"),

@@ -34,6 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// Large trees that may wait to be hashed; each holds megabytes.
+const TREE_QUEUE: usize = 8;
 /// Submissions that may wait to be reduced.
 const REDUCER_QUEUE: usize = 256;
 /// The ledger's door, the front desk and the prover must be there within this time, or something is wrong.
@@ -101,8 +103,10 @@ impl Node {
     pub async fn start(config: &Config, metrics: PrometheusHandle) -> Result<Self, NodeError> {
         let data_dir = &config.storage.data_dir;
         make_folder(data_dir)?;
+        parts::raise_file_limit();
         let key_file = config.storage.key_file.clone().unwrap_or_else(|| data_dir.join("data.key"));
-        let data_key = DataKey::load_or_create(&key_file)?;
+        make_folder(&config.raft.data_dir)?;
+        let data_key = DataKey::for_store(&key_file, &config.raft.data_dir.join("data-key.id"))?;
         let store = KeyStore::open(&config.storage.keys_dir)?;
         let (raft, events) = start_raft(config).await?;
         let (guardian, given_up) = Guardian::launch();
@@ -125,6 +129,7 @@ impl Node {
             verifier,
             scheduler,
             reducer: pool("reducer", 1, REDUCER_QUEUE)?,
+            tree_builder: pool("tree-builder", 1, TREE_QUEUE)?,
             data_key,
         };
         let tasks = Tasks::launch(&guardian, parts).await;

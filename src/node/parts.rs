@@ -10,6 +10,13 @@ use crate::ledger::{CircuitId, Policy, WorkerId};
 use crate::proof::catalog;
 use crate::raft::{NodeId, RaftConfig};
 
+/// Open files asked of the system.
+const FILES_WANTED: u64 = 65_536;
+/// Open files that are kept from connections: logs, stores, snapshots, keys.
+const FILES_KEPT: usize = 256;
+/// Open connections for each serving thread at most.
+const CONNECTIONS_PER_THREAD_MAX: usize = 4096;
+
 pub(super) fn raft_config(node: NodeId, config: &Config) -> RaftConfig {
     let raft = &config.raft;
     RaftConfig {
@@ -63,6 +70,26 @@ pub(super) fn build_proving_threads(config: &Config) {
     }
 }
 
+/// Connections and the store share the process's file descriptors, and a store that cannot open a file ends the node: the
+/// usual soft limit of 1024 is raised as far as the system allows.
+pub(super) fn raise_file_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(FILES_WANTED) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// Threads that serve HTTP.
+fn http_threads(config: &Config) -> usize {
+    config.http.workers.map_or_else(num_cpus::get, |threads| threads as usize).max(1)
+}
+
+/// Connections for each serving thread, so that all of them leave the node the descriptors that it needs for itself.
+fn connections_per_thread(config: &Config) -> usize {
+    let files = rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(1024, |(soft, _)| soft);
+    let for_http = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(FILES_KEPT).max(16);
+    (for_http / http_threads(config)).clamp(8, CONNECTIONS_PER_THREAD_MAX)
+}
+
 pub(super) fn profile(config: &Config) -> Result<WorkerProfile, NodeError> {
     let worker = WorkerId::new(config.worker.id.as_str())
         .map_err(|error| NodeError::Config(format!("worker.id {error}")))?;
@@ -91,7 +118,8 @@ pub(super) fn http_options(config: &Config) -> HttpOptions {
     HttpOptions {
         host: http.host.as_str().to_owned(),
         port: http.port,
-        threads: http.workers.map(|threads| threads as usize),
+        threads: http_threads(config),
+        connections_per_thread_max: connections_per_thread(config),
         body_limit_bytes: http.body_limit_bytes.bytes(),
         wait_max: http.wait_max,
         request_timeout: http.request_timeout,

@@ -5,7 +5,7 @@ use crate::support::{
 };
 use zkpnet::actors::cpu_pool::CpuPool;
 use zkpnet::actors::guardian::Guardian;
-use zkpnet::actors::prover_pool::{Groth16Prover, Prove, ProverPool};
+use zkpnet::actors::prover_pool::{Groth16Prover, NoProof, Prove, ProverPool};
 use zkpnet::ledger::{
     AttemptEnd, CircuitId, Digest, FailureCause, FailureKind, FailureReason, Policy, Task, TaskState,
     TaskStatus,
@@ -73,12 +73,15 @@ fn prove_request() -> Prove {
 }
 
 #[actix_rt::test]
-async fn a_key_that_is_not_there_is_a_cause_and_not_a_crash() {
+async fn a_key_that_is_not_there_leaves_the_task_untried() {
     let folder = tempfile::tempdir().unwrap();
     let (guardian, _given_up) = Guardian::launch();
     let prover = std::sync::Arc::new(Groth16Prover::new(KeyStore::open(folder.path()).unwrap()));
     let pool = ProverPool::launch(&guardian, CpuPool::start("prover", 1, 1).unwrap(), prover).await;
-    assert_eq!(pool.prove(prove_request()).await.unwrap_err().kind, FailureKind::KeyUnavailable);
+    let NoProof::NotTried(reason) = pool.prove(prove_request()).await.unwrap_err() else {
+        panic!("it was tried without a key");
+    };
+    assert!(reason.contains(&Digest([9; 32]).to_string()), "{reason}");
     assert_eq!(pool.held_keys(), std::collections::BTreeSet::new());
     guardian.retire().await;
 }
@@ -106,11 +109,13 @@ async fn a_full_prover_queue_says_so_and_loses_nothing_that_it_took() {
     .await;
     gate.open();
     let answers = futures_util::future::join_all(asked).await;
-    let messages: Vec<_> =
-        answers.iter().map(|answer| answer.as_ref().unwrap().as_ref().unwrap_err().message()).collect();
-    let taken = messages.iter().filter(|message| **message == "taken").count();
-    let refused = messages.iter().filter(|message| message.contains("queue is full")).count();
-    assert!(taken >= 1 && taken + refused == 5, "{messages:?}");
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().unwrap_err()).collect();
+    let is_taken = |answer: &&NoProof| matches!(answer, NoProof::Failed(cause) if cause.message() == "taken");
+    let is_refused =
+        |answer: &&NoProof| matches!(answer, NoProof::NotTried(why) if why.contains("queue is full"));
+    let taken = answers.iter().filter(is_taken).count();
+    let refused = answers.iter().filter(is_refused).count();
+    assert!(taken >= 1 && taken + refused == 5, "{answers:?}");
     guardian.retire().await;
 }
 

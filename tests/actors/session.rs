@@ -1,7 +1,8 @@
 //! The worker's session: takes orders, keeps results until they are heard, drains.
 
 use crate::support::{
-    Gate, LIMIT, LONG_LEASE, Options, Prover, Rig, SHORT_LEASE, Worker, poll_until, profile, real_prover,
+    Gate, LIMIT, LONG_LEASE, Options, Prover, Rig, SHORT_LEASE, Worker, poll_until, profile, quick_policy,
+    real_prover,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,8 +11,10 @@ use std::time::Duration;
 use zkpnet::actors::cpu_pool::CpuPool;
 use zkpnet::actors::prover_pool::{ProofMaker, Prove, ProverPool};
 use zkpnet::actors::session::Session;
+use zkpnet::actors::tasks::messages::Cancel;
 use zkpnet::ledger::{
-    AttemptEnd, CircuitId, FailureCause, Incarnation, Ledger, TaskStatus, WorkerId, WorkerState,
+    AttemptEnd, CircuitId, FailureCause, Incarnation, Ledger, Policy, TaskStatus, TenantId, WorkerId,
+    WorkerState,
 };
 use zkpnet::proof::ProofBytes;
 
@@ -198,5 +201,39 @@ async fn a_session_that_keeps_failing_is_given_up_and_its_task_goes_to_another()
     let pool = ProverPool::launch(&rig.guardian, pool, real_prover()).await;
     let _other = Session::launch(&rig.guardian, profile("other"), rig.registry.clone(), pool).await;
     assert_eq!(rig.ended(task).await.task.status(), TaskStatus::Completed);
+    rig.stop().await;
+}
+
+/// A cancelled task's lease is free in the ledger at once, while its prover goes on for as long as it takes.
+#[actix_rt::test]
+async fn cancelling_what_is_being_proved_costs_no_other_task_an_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = Policy { max_attempts_default: 1, ..quick_policy() };
+    let options = Options { policy, ..Options::default() };
+    let rig = Rig::single_with(folder.path(), Worker::Session(real_prover()), options).await;
+    rig.ledger_says("the limits hold", |ledger| (ledger.policy().max_attempts_default == 1).then_some(()))
+        .await;
+    let mut tasks = Vec::new();
+    for number in 1..=40 {
+        tasks.push(rig.submit(number).await);
+    }
+    let mut cancelled = BTreeSet::new();
+    while cancelled.len() < 30 {
+        let leased = rig
+            .ledger_says("something is leased", |ledger| ledger.leases().next().map(|(task, _)| task))
+            .await;
+        // It may have been completed in between.
+        if rig.tasks.cancel(Cancel { tenant: TenantId::DEFAULT, task: leased }).await.is_ok() {
+            cancelled.insert(leased);
+        }
+        if rig.raft.with_ledger(|ledger| ledger.count(TaskStatus::Pending)) < 5 {
+            break;
+        }
+    }
+    assert!(cancelled.len() > 5, "{} cancelled", cancelled.len());
+    for task in tasks.into_iter().filter(|task| !cancelled.contains(task)) {
+        let view = rig.ended(task).await;
+        assert_eq!(view.task.status(), TaskStatus::Completed, "{:?}", view.task);
+    }
     rig.stop().await;
 }

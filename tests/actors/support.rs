@@ -159,6 +159,7 @@ impl Rig {
             verifier: verifier.clone(),
             scheduler: scheduler.clone(),
             reducer: reducer.clone(),
+            tree_builder: CpuPool::start("tree-builder", 1, 4).unwrap(),
             data_key,
         };
         let tasks = Tasks::launch(&guardian, parts).await;

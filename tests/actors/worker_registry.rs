@@ -141,7 +141,7 @@ async fn a_new_process_of_the_same_name_is_a_new_life_and_the_old_ones_leases_re
     assert_eq!(new.incarnation.0, old.incarnation.0 + 1);
     let assignment = new.assignment().await;
     assert_eq!((assignment.task, assignment.attempt), (task, Attempt(2)));
-    assert_eq!(end_of(&rig.view(task).await.task, 1), Some(&AttemptEnd::WorkerLost));
+    assert_eq!(end_of(&rig.view(task).await.task, 1), Some(&AttemptEnd::WorkerRestarted));
     assert!(matches!(old.beat(&[]).await, Err(WorkerError::Refused(Rejection::UnknownWorker(_)))));
     new.beat(&[lease_of(&assignment)]).await.unwrap();
     rig.stop().await;

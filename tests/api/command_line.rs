@@ -7,6 +7,13 @@ use std::process::{Command, Output, Stdio};
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zkpnet"));
+    // What the tests themselves are set by is no node's configuration.
+    let own = std::env::vars_os()
+        .map(|(name, _)| name)
+        .filter(|name| name.to_string_lossy().starts_with("ZKPNET_"));
+    own.for_each(|name| {
+        command.env_remove(name);
+    });
     command
         .args(args)
         .env("ZKPNET_SERVER", format!("http://{}", Service::shared().addr))

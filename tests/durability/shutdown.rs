@@ -1,6 +1,6 @@
 //! SIGTERM: not ready, leases finished or given back, state flushed, exit 0 within a bounded time.
 
-use crate::support::{DevNode, poll_until};
+use crate::support::{DevNode, poll_until, zkpnet};
 use serde_json::json;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn sigterm_ends_the_node_in_order_and_the_next_start_finishes_what_was_open() {
 fn a_second_process_on_the_same_folder_is_refused_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let _first = DevNode::start(folder.path(), &[]);
-    let second = std::process::Command::new(env!("CARGO_BIN_EXE_zkpnet"))
+    let second = zkpnet()
         .arg("dev")
         .env("ZKPNET_HTTP__PORT", "0")
         .env("ZKPNET_STORAGE__DATA_DIR", folder.path())
@@ -49,12 +49,41 @@ fn a_second_process_on_the_same_folder_is_refused_and_says_why() {
 }
 
 #[test]
-fn an_idle_node_ends_at_once_on_sigterm_though_a_client_waits() {
+fn a_node_that_drains_is_not_ready_takes_nothing_and_answers_who_waits() {
     let folder = tempfile::tempdir().unwrap();
-    let mut node = DevNode::start(folder.path(), &[("ZKPNET_SHUTDOWN__GRACE", "4s")]);
+    let mut node = DevNode::start(folder.path(), &[("ZKPNET_SHUTDOWN__GRACE", "20s")]);
     let client = node.client.clone();
-    let waiting = std::thread::spawn(move || client.get("/livez").map(|answer| answer.status));
-    assert_eq!(waiting.join().unwrap().unwrap(), 200);
+    // A deep circuit, whose key is yet to be made: the task stays open for seconds.
+    let path: Vec<String> = (0..32).map(|level| format!("0x{level:x}")).collect();
+    let root = zkpnet::proof::merkle::root_of(
+        &"0x1".parse().unwrap(),
+        0,
+        &path.iter().map(|node| node.parse().unwrap()).collect::<Vec<_>>(),
+    );
+    let body = json!({"leaf": "0x1", "leaf_index": 0, "path": path, "root": root.unwrap().to_string()});
+    let submitted = client.post("/api/v1/tasks/merkle", &[], &body).unwrap();
+    let task = submitted.body["task_id"].as_str().unwrap().to_owned();
+    let waiting = std::thread::spawn({
+        let client = client.clone();
+        move || client.get(&format!("/api/v1/tasks/{task}?wait=60s"))
+    });
+    // The waiting request is in the node's hands once it counts it.
+    poll_until("the request to be held", || {
+        let page = client.get("/metrics").ok()?;
+        let page = page.body.as_str()?.to_owned();
+        page.lines().any(|line| line == "zkpnet_http_requests_in_flight 2").then_some(())
+    });
     node.terminate();
-    assert_eq!(node.wait(Duration::from_secs(15)).code(), Some(0));
+    poll_until("the node to say that it is not ready", || match client.get("/readyz") {
+        Ok(answer) => (answer.status == 503).then_some(()),
+        Err(error) => panic!("it ended before it was seen to drain: {error}"),
+    });
+    let refused = client.post("/api/v1/tasks/merkle", &[], &json!({"leaves": ["0x7"], "leaf_index": 0}));
+    if let Ok(refused) = refused {
+        assert_eq!(refused.status, 503, "{refused:?}");
+    }
+    let answer = waiting.join().unwrap().unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.body["status"], "pending", "{answer:?}");
+    assert_eq!(node.wait(Duration::from_secs(40)).code(), Some(0));
 }

@@ -126,6 +126,9 @@ impl ModelTask {
     }
 }
 
+/// Restarts of its worker, in a row, that cost a task nothing.
+const RESTARTS_FREE: usize = 3;
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) tasks: Vec<ModelTask>,
@@ -336,7 +339,7 @@ impl Model {
         if incarnation.0 != latest + 1 {
             return Err(Rejection::StaleIncarnation(worker.clone()));
         }
-        self.lose_leases_of(worker);
+        self.take_back_from_earlier_life(worker);
         self.workers.retain(|known| known.id != *worker);
         self.workers.push(ModelWorker {
             id: worker.clone(),
@@ -348,6 +351,23 @@ impl Model {
             lost_at: UnixMillis(0),
         });
         Ok(Reply::Done)
+    }
+
+    fn take_back_from_earlier_life(&mut self, worker: &WorkerId) {
+        let now = self.now;
+        for task in self.tasks.iter_mut().filter(|task| !task.is_forgotten && task.state == State::Leased) {
+            if task.leases.last().is_none_or(|lease| lease.worker != *worker) {
+                continue;
+            }
+            self.counters.leases_lost += 1;
+            let in_a_row = task.leases.iter().rev().skip(1).take_while(|lease| lease.is_returned).count();
+            if in_a_row < RESTARTS_FREE {
+                task.give_back(now);
+            } else {
+                task.use_up(now);
+                self.counters.tasks_failed += u64::from(!task.is_open());
+            }
+        }
     }
 
     fn lose_leases_of(&mut self, worker: &WorkerId) {

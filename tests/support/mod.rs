@@ -24,6 +24,17 @@ pub(crate) fn poll_until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) ->
     }
 }
 
+/// The binary, without what the tests themselves are set by: a node refuses variables that it does not know.
+pub(crate) fn zkpnet() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zkpnet"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ZKPNET_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// A running `zkpnet dev`; killed when dropped.
 pub(crate) struct DevNode {
     child: Child,
@@ -34,7 +45,7 @@ pub(crate) struct DevNode {
 impl DevNode {
     /// Starts a node on the folder and waits until it serves. `settings` are environment variables.
     pub(crate) fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_zkpnet"))
+        let mut child = zkpnet()
             .arg("dev")
             .env("ZKPNET_HTTP__PORT", "0")
             .env("ZKPNET_STORAGE__DATA_DIR", folder)

@@ -1,12 +1,12 @@
 //! The front desk's handle, and the figures that its health answer is made of.
 
-use super::Tasks;
 use super::messages::{
     Accepted, AwaitTask, Cancel, Cancelled, CapacityView, CircuitView, GetCircuits, GetHealth, GetTask,
     HealthView, ListTasks, RaftView, Submit, TaskError, TaskList, TaskView, VerifyProof, WorkersView,
 };
+use super::{SubmitAs, Tasks};
 use crate::actors::ask::{Address, Ask, AskError};
-use crate::ledger::{Counters, Ledger, TaskStatus, WorkerState};
+use crate::ledger::{Counters, Ledger, TaskId, TaskStatus, WorkerState};
 use crate::raft::{RaftStatus, Role};
 use actix::{Context, Handler, Message};
 use std::time::Duration;
@@ -35,8 +35,6 @@ macro_rules! requests {
 }
 
 requests! {
-    /// Submits a task; answered when it is durable.
-    submit(Submit) -> Accepted;
     /// Shows a task.
     get(GetTask) -> TaskView;
     /// Lists tasks.
@@ -48,6 +46,20 @@ requests! {
 }
 
 impl TasksHandle {
+    /// Submits a task; answered when it is durable.
+    ///
+    /// # Errors
+    /// See [`TaskError`].
+    pub async fn submit(&self, request: Submit) -> Result<Accepted, TaskError> {
+        let id = TaskId(uuid::Uuid::now_v7());
+        match self.ask(SubmitAs { id, request }, REQUEST_LIMIT).await {
+            Err(TaskError::OutcomeUnknown { reason, .. }) => {
+                Err(TaskError::OutcomeUnknown { task: Some(id), reason })
+            }
+            answer => answer,
+        }
+    }
+
     pub(super) const fn new(address: Address<Tasks>) -> Self {
         Self(address)
     }

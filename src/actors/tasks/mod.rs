@@ -26,19 +26,32 @@ use crate::ledger::{
 use crate::proof::catalog;
 use crate::raft::{ProposeError, ReadError};
 use crate::sealing::DataKey;
-use actix::{Actor, Context, Handler};
+use actix::{Actor, Context, Handler, Message};
 use messages::{
     Accepted, AwaitTask, Cancel, Cancelled, CircuitView, Consistency, GetCircuits, GetHealth, GetTask,
     HealthView, ListTasks, Submit, TaskError, TaskList, TaskView, VerifyProof,
 };
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use wait::Waiters;
 
 /// Requests in hand at once. Most of them wait for a quorum or for a proof and cost a few hundred bytes.
 const IN_HAND_MAX: usize = 16_384;
+/// A submission whose reduction has not begun by then is refused as overloaded: the client would give up before its end.
+const REDUCE_START_LIMIT: Duration = Duration::from_secs(8);
 /// Submissions in hand at once: each may hold megabytes of leaves.
 const SUBMISSIONS_IN_HAND_MAX: usize = 512;
+
+/// A submission under the id that its task will have: whoever loses the answer still knows what to ask for.
+pub(super) struct SubmitAs {
+    id: TaskId,
+    request: Submit,
+}
+
+impl Message for SubmitAs {
+    type Result = Result<Accepted, TaskError>;
+}
 
 /// What the front desk works with. Cheap to clone: every request takes one along.
 #[derive(Clone)]
@@ -49,6 +62,7 @@ pub(super) struct Desk {
     verifier: VerifierHandle,
     scheduler: SchedulerHandle,
     reducer: CpuPool,
+    tree_builder: CpuPool,
     data_key: DataKey,
     waiters: Waiters,
 }
@@ -72,8 +86,10 @@ pub struct TasksParts {
     pub verifier: VerifierHandle,
     /// Its state is shown in the health.
     pub scheduler: SchedulerHandle,
-    /// Threads on which submissions are reduced.
+    /// Threads on which small submissions are reduced.
     pub reducer: CpuPool,
+    /// Threads for large trees, which take seconds: the small ones do not wait behind them.
+    pub tree_builder: CpuPool,
     /// Seals inputs.
     pub data_key: DataKey,
 }
@@ -81,7 +97,16 @@ pub struct TasksParts {
 impl Tasks {
     /// Starts the actor.
     pub async fn launch(guardian: &GuardianHandle, parts: TasksParts) -> TasksHandle {
-        let TasksParts { coordinator_id, node_id, raft, verifier, scheduler, reducer, data_key } = parts;
+        let TasksParts {
+            coordinator_id,
+            node_id,
+            raft,
+            verifier,
+            scheduler,
+            reducer,
+            tree_builder,
+            data_key,
+        } = parts;
         let waiters = Waiters::default();
         let (coordinator_id, node_id) = (coordinator_id.into(), node_id.into());
         let desk = Desk {
@@ -91,6 +116,7 @@ impl Tasks {
             verifier,
             scheduler,
             reducer,
+            tree_builder,
             data_key,
             waiters,
         };
@@ -152,7 +178,7 @@ macro_rules! takes {
     };
 }
 
-takes!(Submit, submissions, Desk::submit);
+takes!(SubmitAs, submissions, Desk::submit);
 takes!(GetTask, in_hand, Desk::get);
 takes!(AwaitTask, in_hand, Desk::wait);
 takes!(ListTasks, in_hand, Desk::list);
@@ -186,19 +212,22 @@ impl Handler<LeadershipChanged> for Tasks {
 }
 
 impl Desk {
-    async fn submit(self, request: Submit) -> Result<Accepted, TaskError> {
-        let id = TaskId(uuid::Uuid::now_v7());
-        let Submit { tenant, statement, options, idempotency_key, cache } = request;
+    async fn submit(self, request: SubmitAs) -> Result<Accepted, TaskError> {
+        let SubmitAs { id, request: Submit { tenant, statement, options, idempotency_key, cache } } = request;
         let data_key = self.data_key.clone();
         let request_options = options.clone();
-        let reduced = self
-            .reducer
-            .run(move || reduce::reduce(&data_key, tenant, id, statement, &request_options))
+        let pool = if reduce::is_quick(&statement) { &self.reducer } else { &self.tree_builder };
+        let reduced = pool
+            .run_within(REDUCE_START_LIMIT, move || {
+                reduce::reduce(&data_key, tenant, id, statement, &request_options)
+            })
             .await
             .map_err(|error| match error {
                 // To send it again would only make it panic again.
                 JobError::Panicked(_) => TaskError::Internal(error.to_string()),
-                JobError::QueueFull(_) | JobError::Ended(_) => TaskError::Overloaded(error.to_string()),
+                JobError::QueueFull(_) | JobError::WaitedTooLong(_) | JobError::Ended(_) => {
+                    TaskError::Overloaded(error.to_string())
+                }
             })??;
         let command = Command::SubmitTask(Box::new(NewTask {
             id,

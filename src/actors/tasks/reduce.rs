@@ -15,6 +15,17 @@ pub(super) struct Reduced {
     pub(super) fingerprint: Digest,
 }
 
+/// Leaves of a tree that is hashed in some milliseconds.
+const QUICK_LEAVES_MAX: usize = 128;
+
+/// Whether reducing takes milliseconds and not seconds.
+pub(super) fn is_quick(statement: &Statement) -> bool {
+    match statement {
+        Statement::MerkleLeaves { leaves, .. } => leaves.len() <= QUICK_LEAVES_MAX,
+        Statement::MerklePath { .. } => true,
+    }
+}
+
 /// Blocks for as long as hashing the tree takes: up to seconds for 100,000 leaves.
 pub(super) fn reduce(
     data_key: &DataKey,

@@ -184,7 +184,7 @@ pub(in crate::http) struct AttemptDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false, format = DateTime)]
     ended_at: Option<String>,
-    /// `running`, `completed`, `failed`, `worker_lost`, `lease_expired`, `returned` or `superseded`.
+    /// `running`, `completed`, `failed`, `worker_lost`, `lease_expired`, `returned`, `superseded` or `worker_restarted`.
     outcome: &'static str,
     /// The kind of failure, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -338,6 +338,7 @@ fn attempt(record: &AttemptRecord) -> AttemptDocument {
                 AttemptEnd::LeaseExpired => ("lease_expired", None),
                 AttemptEnd::Returned => ("returned", None),
                 AttemptEnd::Superseded => ("superseded", None),
+                AttemptEnd::WorkerRestarted => ("worker_restarted", None),
             };
             (Some(*at), outcome, cause)
         }

@@ -22,7 +22,26 @@ fn another_process_of_the_same_name_cannot_take_the_present_life() {
 }
 
 #[test]
-fn a_new_life_gives_the_leases_of_the_old_one_back_as_lost() {
+fn a_task_that_is_there_whenever_its_worker_ends_comes_to_an_end_itself() {
+    let mut world = World::with_worker(1);
+    let task = world.submit();
+    let max_attempts = u64::from(world.task(task).max_attempts);
+    let mut lives = 1;
+    while world.task(task).is_open() {
+        assert!(lives <= 4 * max_attempts + 1, "it has ended {lives} processes");
+        world.now(lives * 120_000);
+        let grant = world.grant_command(task, worker(), lives);
+        assert!(world.apply(grant).reply.is_ok());
+        lives += 1;
+        world.register(worker(), lives, 100 + lives, 1);
+        world.ledger.check_invariants().unwrap();
+    }
+    assert_eq!(world.task(task).status(), TaskStatus::Failed);
+    assert_eq!(u64::from(world.task(task).attempts_used), max_attempts);
+}
+
+#[test]
+fn a_new_life_gives_the_leases_of_the_old_one_back_at_no_cost() {
     let mut world = World::with_worker(2);
     let task = world.submit();
     let attempt = world.grant(task);
@@ -39,8 +58,9 @@ fn a_new_life_gives_the_leases_of_the_old_one_back_as_lost() {
             Event::WorkerRegistered(worker()),
         ]
     );
-    assert_eq!(world.task(task).attempts_used, 1);
-    assert_eq!(world.task(task).attempts[0].end, Some((START, AttemptEnd::WorkerLost)));
+    assert_eq!(not_before, START);
+    assert_eq!(world.task(task).attempts_used, 0);
+    assert_eq!(world.task(task).attempts[0].end, Some((START, AttemptEnd::WorkerRestarted)));
     assert_eq!(world.ledger.counters().leases_lost, 1);
     world.now(60_000);
     let to_the_old_life = world.grant_command(task, worker(), 1);
