@@ -168,3 +168,27 @@ fn the_root_points_to_the_description() {
     assert_eq!(root["openapi"], "/openapi.json");
     assert_eq!(Service::shared().submit(&[], &tree("0xc0")).json()["success"], true);
 }
+
+#[test]
+fn the_largest_tree_is_taken_while_small_ones_do_not_wait_behind_it_and_one_leaf_more_is_refused() {
+    let service = Service::shared();
+    let leaves: Vec<String> = (0..100_001).map(|number| format!("0x{number:x}")).collect();
+    let refused = service.submit(&[], &json!({"leaves": leaves, "leaf_index": 0}));
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert_eq!(refused.json()["field"], "leaves");
+
+    let largest = json!({"leaves": leaves[..100_000], "leaf_index": 99_999});
+    let answer = std::thread::scope(|scope| {
+        let large = scope.spawn(|| service.submit(&[], &largest));
+        let id = service.take(&new_leaf());
+        assert_eq!(service.completed(&id)["circuit"], "merkle-poseidon-4");
+        large.join().unwrap()
+    });
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let id = answer.json()["task_id"].as_str().unwrap().to_owned();
+    let shown = service.get(&format!("/api/v1/tasks/{id}")).json();
+    assert_eq!(shown["circuit"], "merkle-poseidon-20", "{shown}");
+    // Its key takes seconds to make; that it can be proved is shown by smaller ones.
+    let cancelled = service.send("POST", &format!("/api/v1/tasks/{id}/cancel"), &[], b"");
+    assert_eq!(cancelled.status, 200, "{}", cancelled.text);
+}
