@@ -3,7 +3,7 @@
 //! A finished proof is kept until it is acknowledged or refused; a report that may have been lost is said again, and the
 //! ledger sees to it that it counts once.
 
-use super::ask::{Address, Ask, AskError};
+use super::ask::{Address, Ask};
 use super::guardian::{GuardianHandle, Supervised};
 use super::prover_pool::{NoProof, Prove, ProverPoolHandle};
 use super::worker_registry::{
@@ -427,6 +427,3 @@ impl Handler<Ask<GiveBackAll>> for Session {
         });
     }
 }
-
-/// An order that could not be put into a session's queue.
-pub type OrderError = AskError;
