@@ -222,7 +222,6 @@ impl Node {
 async fn start_raft(config: &Config) -> Result<(RaftService, crate::raft::EventStream), NodeError> {
     let id = NodeId(1);
     let raft_config = parts::raft_config(id, config);
-    make_folder(&raft_config.directory)?;
     let (raft, events) = RaftService::start(raft_config, InProcessNetwork::default().transport(id)).await?;
     let address = config.raft.advertise_address.to_string();
     let member = Member::new(config.raft.node_id.as_str(), address);
