@@ -21,6 +21,16 @@ pub(crate) fn lay(hostname: Option<&str>, layers: &mut Layers) {
     lay_below("raft.data_dir", "raft", layers);
     lay_below("storage.keys_dir", "keys", layers);
     lay_advertise_address(hostname, layers);
+    lay_beside("http.advertise_address", "http.port", layers);
+    lay_beside("grpc.advertise_address", "grpc.port", layers);
+}
+
+/// The host of the Raft address with another port.
+fn lay_beside(path: &str, port: &str, layers: &mut Layers) {
+    let raft = "raft.advertise_address";
+    let (Some(address), Some(port)) = (normal(raft, layers), normal(port, layers)) else { return };
+    let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+    lay_text(path, format!("{host}:{port}"), raft, "raft.advertise_address", layers);
 }
 
 fn normal(path: &str, layers: &Layers) -> Option<String> {

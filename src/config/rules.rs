@@ -15,6 +15,8 @@ pub(crate) fn check(config: &Config, layers: &mut Layers) {
     membership(config, layers);
     own_address(config, layers);
     raft_tls(config, layers);
+    worker_tls(config, layers);
+    who_may_speak(config, layers);
     tasks(config, layers);
     ports(config, layers);
     required_lists(config, layers);
@@ -119,6 +121,40 @@ fn raft_tls(config: &Config, layers: &mut Layers) {
         conflict(layers, &["raft.tls_enabled", path], raft.tls_enabled && file.is_none(), reason);
         if !raft.tls_enabled && file.is_some() && applies(layers, &["raft.tls_enabled", path]) {
             advise(layers, path, "without `raft.tls_enabled: true` this file is not used");
+        }
+    }
+}
+
+fn worker_tls(config: &Config, layers: &mut Layers) {
+    let worker = &config.worker;
+    let files = [
+        ("worker.cert_file", &worker.cert_file),
+        ("worker.key_file", &worker.key_file),
+        ("worker.ca_file", &worker.ca_file),
+    ];
+    for (path, file) in files {
+        let reason = format!("TLS needs `{path}`");
+        conflict(layers, &["worker.tls_enabled", path], worker.tls_enabled && file.is_none(), reason);
+    }
+}
+
+/// A coordinator that others on the network are told of asks them who they are, unless the operator says otherwise.
+fn who_may_speak(config: &Config, layers: &mut Layers) {
+    let is_open = !config.raft.tls_enabled && config.cluster.token_file.is_none() && !config.cluster.insecure;
+    let addresses = [
+        ("raft.advertise_address", &config.raft.advertise_address),
+        ("grpc.advertise_address", &config.grpc.advertise_address),
+        ("http.advertise_address", &config.http.advertise_address),
+    ];
+    for (path, address) in addresses {
+        let reason = format!(
+            "{address} is beyond loopback, and neither certificates (`raft.tls_enabled`) nor a token (`cluster.token_file`) \
+             would say who may speak there; `cluster.insecure: true` starts all the same"
+        );
+        let wrong = is_open && !address.host().is_loopback();
+        conflict(layers, &[path, "raft.tls_enabled", "cluster.token_file"], wrong, reason);
+        if wrong {
+            return;
         }
     }
 }

@@ -14,10 +14,7 @@ use super::roles::Roles;
 use super::secret::Secret;
 use super::values::{Address, ByteSize, CircuitName, Host, Id, LogFormat, LogLevel, Peer, SslMode};
 
-const CLUSTER: Effect = Later("clusters of several coordinators");
 const ARCHIVE: Effect = Later("the PostgreSQL archive");
-const WORKERS: Effect = Later("workers as processes of their own");
-const GATEWAYS: Effect = Later("gateways");
 
 section! {
     /// Who this coordinator is.
@@ -27,12 +24,24 @@ section! {
 }
 
 section! {
+    /// Who may speak: what every process of a cluster shares.
+    ClusterConfig = "cluster"
+    /// File with the cluster's token, at least 16 characters: who knows it may speak Raft, work as a worker, and use the
+    /// admin routes. Certificates (`raft.tls_enabled`, `worker.tls_enabled`) are the other way.
+    token_file: Option<PathBuf> = Unset, Type, Roles::ALL, Now;
+    /// Start though others on the network could speak to this process without token or certificate.
+    insecure: bool = Same("false"), Type, Roles::ALL, Now;
+}
+
+section! {
     /// The HTTP server: API, health and metrics.
     HttpConfig = "http"
     /// Host name or IP address to listen on.
     host: Host = PerRole { demo: "127.0.0.1", dev: "127.0.0.1", coordinator: "0.0.0.0", worker: "0.0.0.0", gateway: "0.0.0.0" }, Type, Roles::ALL, Now;
     /// Port to listen on; 0 takes any free one.
     port: u16 = PerRole { demo: "0", dev: "8080", coordinator: "8090", worker: "8070", gateway: "8080" }, Type, Roles::ALL, Now;
+    /// Where clients and the other coordinators reach a coordinator's HTTP, as `host:port`.
+    advertise_address: Address = Derived("the host of `raft.advertise_address` with `http.port`"), Type, Roles::CLUSTER, Now;
     /// Threads that serve HTTP; not set: one per core.
     workers: Option<u32> = Unset, Between("1", "256"), Roles::ALL, Now;
     /// Largest request body. 100,000 leaves of 66 characters are about 7 MB.
@@ -47,9 +56,11 @@ section! {
     /// The port that workers connect to.
     GrpcConfig = "grpc"
     /// Host name or IP address to listen on.
-    host: Host = Same("0.0.0.0"), Type, Roles::CLUSTER, WORKERS;
+    host: Host = Same("0.0.0.0"), Type, Roles::CLUSTER, Now;
     /// Port to listen on.
-    port: u16 = Same("9090"), Between("1", "65535"), Roles::CLUSTER, WORKERS;
+    port: u16 = Same("9090"), Between("1", "65535"), Roles::CLUSTER, Now;
+    /// Where workers reach this coordinator, as `host:port`; the other coordinators tell it to them.
+    advertise_address: Address = Derived("the host of `raft.advertise_address` with `grpc.port`"), Type, Roles::CLUSTER, Now;
 }
 
 section! {
@@ -58,17 +69,17 @@ section! {
     /// This node's name among the members; never given to another node, never reused after its disk is lost.
     node_id: Id = Derived("`coordinator.id`"), Type, Roles::LEDGER, Now;
     /// Port on which members speak Raft.
-    raft_port: u16 = Same("7000"), Between("1", "65535"), Roles::LEDGER, CLUSTER;
+    raft_port: u16 = Same("7000"), Between("1", "65535"), Roles::LEDGER, Now;
     /// Where the other members reach this node, as `host:port`; a wildcard such as 0.0.0.0 reaches nobody.
-    advertise_address: Address = Derived("this node's entry in `raft.peers`, else `raft.node_id` for demo and dev or the host's name, with `raft.raft_port`"), Type, Roles::LEDGER, CLUSTER;
+    advertise_address: Address = Derived("this node's entry in `raft.peers`, else `raft.node_id` for demo and dev or the host's name, with `raft.raft_port`"), Type, Roles::LEDGER, Now;
     /// Directory of the log.
     data_dir: PathBuf = Derived("`raft` in `storage.data_dir`"), Type, Roles::LEDGER, Now;
     /// Make a new cluster when the disk is empty; on one coordinator only. demo and dev always do.
-    bootstrap: bool = PerRole { demo: "true", dev: "true", coordinator: "false", worker: "false", gateway: "false" }, Type, Roles::LEDGER, CLUSTER;
+    bootstrap: bool = PerRole { demo: "true", dev: "true", coordinator: "false", worker: "false", gateway: "false" }, Type, Roles::LEDGER, Now;
     /// Addresses of members to ask for admission to a running cluster.
-    join: Vec<Address> = Unset, Type, Roles::CLUSTER, CLUSTER;
+    join: Vec<Address> = Unset, Type, Roles::CLUSTER, Now;
     /// The first members of the cluster, this node among them, the same list on all of them; in a variable `id=address,id=address`.
-    peers: Vec<Peer> = Unset, Type, Roles::CLUSTER, CLUSTER;
+    peers: Vec<Peer> = Unset, Type, Roles::CLUSTER, Now;
     /// How often a leader makes itself heard.
     heartbeat_interval: Duration = Same("250ms"), Between("10ms", "1m"), Roles::LEDGER, Now;
     /// Shortest silence of the leader after which a member stands for election; more than twice the heartbeat.
@@ -84,13 +95,13 @@ section! {
     /// Most bytes of commands in one log entry, unless a single command is larger.
     batch_bytes_max: ByteSize = Same("4MiB"), Between("64KiB", "16MiB"), Roles::LEDGER, Now;
     /// Speak mutual TLS with the other members.
-    tls_enabled: bool = Same("false"), Type, Roles::CLUSTER, CLUSTER;
+    tls_enabled: bool = Same("false"), Type, Roles::CLUSTER, Now;
     /// This member's certificate chain, PEM.
-    cert_file: Option<PathBuf> = Unset, Type, Roles::CLUSTER, CLUSTER;
+    cert_file: Option<PathBuf> = Unset, Type, Roles::CLUSTER, Now;
     /// The certificate's private key, PEM.
-    key_file: Option<PathBuf> = Unset, Type, Roles::CLUSTER, CLUSTER;
+    key_file: Option<PathBuf> = Unset, Type, Roles::CLUSTER, Now;
     /// Authorities whose certificates are trusted, PEM.
-    ca_file: Option<PathBuf> = Unset, Type, Roles::CLUSTER, CLUSTER;
+    ca_file: Option<PathBuf> = Unset, Type, Roles::CLUSTER, Now;
 }
 
 section! {
@@ -134,8 +145,10 @@ section! {
     slots: Option<u32> = Unset, Between("1", "1024"), Roles::PROVING, Now;
     /// Threads that all proofs together use; not set: one per core.
     threads: Option<u32> = Unset, Between("1", "1024"), Roles::PROVING, Now;
+    /// Most bytes of proving keys in memory; the least recently used go first.
+    keys_memory_bytes_max: ByteSize = Same("2GiB"), Between("16MiB", "1TiB"), Roles::PROVING, Now;
     /// Circuits whose keys are loaded at start, made first when there are none.
-    preload: Vec<CircuitName> = Same("merkle-poseidon-4"), Type, Roles::PROVING, Now;
+    preload: Vec<CircuitName> = Same("merkle-poseidon-4"), Type, Roles::KEYS, Now;
 }
 
 section! {
@@ -153,16 +166,26 @@ section! {
     /// Name shown in tasks as `worker_id`; different on every worker.
     id: Id = Derived("`worker-1` for demo and dev, else the host's name"), Type, Roles::PROVING, Now;
     /// Coordinators' worker ports, one or several; the worker finds the leader among them.
-    coordinator_address: Vec<Address> = Same("127.0.0.1:9090"), Type, Roles::REMOTE_WORKER, WORKERS;
+    coordinator_address: Vec<Address> = Same("127.0.0.1:9090"), Type, Roles::REMOTE_WORKER, Now;
     /// Tasks held at once, those being proved included; not set: `prover.slots`.
     capacity: Option<u32> = Unset, Between("1", "4096"), Roles::PROVING, Now;
+    /// Speak mutual TLS with the coordinators.
+    tls_enabled: bool = Same("false"), Type, Roles::REMOTE_WORKER, Now;
+    /// This worker's certificate chain, PEM.
+    cert_file: Option<PathBuf> = Unset, Type, Roles::REMOTE_WORKER, Now;
+    /// The certificate's private key, PEM.
+    key_file: Option<PathBuf> = Unset, Type, Roles::REMOTE_WORKER, Now;
+    /// Authorities whose certificates are trusted, PEM.
+    ca_file: Option<PathBuf> = Unset, Type, Roles::REMOTE_WORKER, Now;
 }
 
 section! {
     /// What the gateway stands in front of.
     GatewayConfig = "gateway"
     /// Coordinators' HTTP addresses, one or several; the gateway finds the leader among them.
-    coordinators: Vec<Address> = Same("127.0.0.1:8090"), Type, Roles::DOOR, GATEWAYS;
+    coordinators: Vec<Address> = Same("127.0.0.1:8090"), Type, Roles::DOOR, Now;
+    /// How long a request waits for a leader during a failover before it is answered 503.
+    failover_wait: Duration = Same("10s"), Between("0ms", "5m"), Roles::DOOR, Now;
 }
 
 section! {
@@ -224,6 +247,8 @@ macro_rules! config {
 config! {
     /// Who this coordinator is.
     coordinator: CoordinatorConfig,
+    /// Who may speak.
+    cluster: ClusterConfig,
     /// The HTTP server.
     http: HttpConfig,
     /// The port for workers.

@@ -24,7 +24,10 @@ pub use config::RaftConfig;
 pub use error::{AdminError, LeaderInfo, ProposeError, ReadError, StartError, StoreError, UnknownReason};
 pub use events::{AppliedEvents, AppliedNotice, EventStream};
 pub use service::{Committed, RaftService, RaftStatus, Role};
-pub use transport::{InProcessNetwork, PeerEndpoint, PeerReply, PeerRequest, PeerTransport, TransportError};
+pub use transport::{
+    AdmitReply, AdmitRequest, InProcessNetwork, KeyReply, KeyRequest, KeyShelf, PeerEndpoint, PeerReply, PeerReport,
+    PeerRequest, PeerTransport, Probe, TransportError,
+};
 pub use types::{Applied, Batch, ClusterId, Member, NodeId, StoreId, TypeConfig};
 
 #[cfg(test)]

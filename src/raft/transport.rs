@@ -9,7 +9,8 @@ mod in_process;
 pub use in_process::InProcessNetwork;
 
 use super::files::lock;
-use super::types::{Member, NodeId, Raft, TypeConfig};
+use super::types::{ClusterId, Member, NodeId, Raft, StoreId, TypeConfig};
+use crate::ledger::{CircuitId, Digest, LogIndex, Term};
 use futures_util::future::BoxFuture;
 use openraft::error::{InstallSnapshotError, RaftError};
 use openraft::raft::{
@@ -29,6 +30,128 @@ pub enum PeerRequest {
     Vote(VoteRequest<NodeId>),
     /// A piece of a snapshot.
     InstallSnapshot(InstallSnapshotRequest<TypeConfig>),
+    /// How do you do?
+    Probe(Probe),
+    /// The leader hands over to the receiver: stand for election now, if your term is still this one.
+    TakeOver {
+        /// The term that the leader gives up.
+        term: Term,
+    },
+    /// Up to where must a current read wait? Asked of the leader by another member.
+    ReadIndex,
+    /// About the file of a proving key.
+    Key(KeyRequest),
+    /// A process that is no member yet asks to become one.
+    Admit(AdmitRequest),
+}
+
+/// See [`PeerRequest::Probe`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// What the sender says of itself.
+    pub sender: PeerReport,
+    /// Asks for the state hash at this entry, where it is still remembered.
+    pub state_hash_at: Option<LogIndex>,
+}
+
+/// What a member says of itself. Not a fact of the cluster, but a word of the moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerReport {
+    /// Its number.
+    pub node: NodeId,
+    /// The name that people use.
+    pub name: String,
+    /// Where its HTTP is reached.
+    pub http_address: String,
+    /// Where workers reach it.
+    pub grpc_address: String,
+    /// The version of its software.
+    pub version: String,
+    /// `Leader`, `Follower`, `Candidate`, `Learner` or `Stopped`.
+    pub role: String,
+    /// Its term.
+    pub term: Term,
+    /// The leader that it knows of.
+    pub leader: Option<NodeId>,
+    /// The newest entry that it knows to be committed.
+    pub committed: LogIndex,
+    /// The newest entry that it has applied.
+    pub applied: LogIndex,
+    /// Bytes of its files.
+    pub store_bytes: u64,
+    /// The ledger's state hash, and the entry after which it is that.
+    pub state_hash: Option<(LogIndex, Digest)>,
+}
+
+/// About the file of a proving key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyRequest {
+    /// Fetch the file of this key from the sender, unless you have it, check it and store it; answered when that is done.
+    Hold {
+        /// The circuit that it is for.
+        circuit: CircuitId,
+        /// The key's digest.
+        digest: Digest,
+    },
+    /// A piece of the file.
+    Read {
+        /// The key's digest.
+        digest: Digest,
+        /// From this byte on.
+        offset: u64,
+    },
+}
+
+/// The answer to a [`KeyRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyReply {
+    /// The key is stored here.
+    Held,
+    /// A piece of the file, and the file's length.
+    Piece {
+        /// Its bytes; empty beyond the end.
+        bytes: Vec<u8>,
+        /// The length of the whole.
+        bytes_total: u64,
+    },
+    /// It is not here, or could not be had.
+    Unavailable(String),
+}
+
+/// What is done for peers that ask about keys; the composition root supplies it.
+pub trait KeyShelf: Send + Sync + 'static {
+    /// Answers a request of the peer `from`.
+    fn answer(&self, from: NodeId, request: KeyRequest) -> BoxFuture<'static, KeyReply>;
+}
+
+/// See [`PeerRequest::Admit`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdmitRequest {
+    /// The name that it wants.
+    pub name: String,
+    /// Where its Raft port is reached.
+    pub address: String,
+    /// Its storage.
+    pub store: StoreId,
+}
+
+/// The answer to an [`AdmitRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdmitReply {
+    /// It is a member (a learner) of this number, in this cluster.
+    Admitted {
+        /// Its number, for ever.
+        node: NodeId,
+        /// The cluster.
+        cluster: ClusterId,
+    },
+    /// Ask the leader.
+    NotLeader {
+        /// Where it is, when known.
+        leader_address: Option<String>,
+    },
+    /// It is not admitted; the text says why and what to do.
+    Refused(String),
 }
 
 /// The answer to a [`PeerRequest`], of the same kind.
@@ -40,6 +163,16 @@ pub enum PeerReply {
     Vote(VoteResponse<NodeId>),
     /// To a piece of a snapshot.
     InstallSnapshot(Result<InstallSnapshotResponse<NodeId>, InstallSnapshotError>),
+    /// To a probe: the receiver's report; and the state hash at the entry that was asked for.
+    Probe(PeerReport, Option<Digest>),
+    /// To the request to take over: whether it stands for election.
+    TakeOver(Result<(), String>),
+    /// To a read index: the entry, or why the receiver cannot say (it does not lead, no majority confirms it).
+    ReadIndex(Result<LogIndex, String>),
+    /// To a request about keys.
+    Key(KeyReply),
+    /// To a request for admission.
+    Admit(AdmitReply),
 }
 
 /// A request got no reply.
@@ -129,11 +262,15 @@ impl PeerEndpoint {
         self.node
     }
 
-    /// Has Raft answer a peer's request.
+    /// Has Raft answer a peer's request; `from` is the member that sent it, `None` when it is not one yet.
     ///
     /// # Errors
     /// When Raft has stopped here, or the request exceeds a limit.
-    pub async fn handle(&self, request: PeerRequest) -> Result<PeerReply, TransportError> {
+    pub async fn handle(
+        &self,
+        from: Option<NodeId>,
+        request: PeerRequest,
+    ) -> Result<PeerReply, TransportError> {
         match request {
             PeerRequest::AppendEntries(request) => {
                 let reply = self.raft.append_entries(request).await;
@@ -160,6 +297,7 @@ impl PeerEndpoint {
                     Err(error @ RaftError::Fatal(_)) => Err(self.stopped(&error)),
                 }
             }
+            _ => Err(TransportError::Failed { to: self.node, reason: format!("asked by {from:?}") }),
         }
     }
 

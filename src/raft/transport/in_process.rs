@@ -71,7 +71,7 @@ impl InProcessNetwork {
         let Some(endpoint) = self.endpoint(to) else {
             return Err(TransportError::Unreachable { to, reason: "it does not run".into() });
         };
-        let reply = endpoint.handle(request).await;
+        let reply = endpoint.handle(Some(from), request).await;
         if self.is_cut(to, from) {
             return std::future::pending().await;
         }
