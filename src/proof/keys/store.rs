@@ -25,9 +25,9 @@ use crate::proof::groth16::VerifyingKeyError;
 /// Version of the manifest's form and of the key file's.
 const FORMAT: u32 = 1;
 /// A manifest is about 3 kB; something much larger is not one.
-const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+pub(super) const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 /// Largest key file that is read into memory: twenty times the deepest circuit's.
-const KEY_BYTES_MAX: u64 = 1 << 28;
+pub(super) const KEY_BYTES_MAX: u64 = 1 << 28;
 
 /// What is wrong with key material, and the remedy.
 #[derive(Debug, Error)]
@@ -316,11 +316,11 @@ impl KeyStore {
         Ok(Arc::new(key))
     }
 
-    fn path(&self, digest: &Digest32, extension: &str) -> PathBuf {
+    pub(super) fn path(&self, digest: &Digest32, extension: &str) -> PathBuf {
         self.folder.join(format!("{digest}.{extension}"))
     }
 
-    fn not_found(&self, digest: &Digest32) -> KeyError {
+    pub(super) fn not_found(&self, digest: &Digest32) -> KeyError {
         KeyError::NotFound { digest: *digest, folder: self.folder.clone() }
     }
 
@@ -376,7 +376,7 @@ impl KeyStore {
     }
 }
 
-fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError + use<> {
+pub(super) fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError + use<> {
     let path = path.to_owned();
     move |source| KeyError::Io { operation, path, source }
 }
