@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("raft", &["ledger", "codec"]),
     ("actors", &["ledger", "proof", "codec", "sealing", "raft"]),
-    ("http", &["ledger", "proof", "actors"]),
+    ("http", &["ledger", "proof", "raft", "actors"]),
     ("cli", &["ledger", "proof", "config", "http"]),
     ("node", &["ledger", "proof", "codec", "sealing", "config", "raft", "actors", "http", "cli"]),
 ];

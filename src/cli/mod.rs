@@ -9,6 +9,7 @@
 
 mod circuit;
 mod client;
+mod cluster;
 mod config;
 mod healthcheck;
 mod node_args;
@@ -61,6 +62,8 @@ pub enum ClientCommand {
     Proof(proof::ProofArgs),
     /// Look at what can be proved
     Circuit(circuit::CircuitArgs),
+    /// Look at the members of a cluster, and change them
+    Cluster(cluster::ClusterArgs),
     /// Check a configuration
     Config(config::ConfigArgs),
     /// Ask a node whether it lives; for containers
@@ -116,6 +119,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Task(args) => task::run(args),
         ClientCommand::Proof(args) => proof::run(&args),
         ClientCommand::Circuit(args) => circuit::run(args),
+        ClientCommand::Cluster(args) => cluster::run(args),
         ClientCommand::Config(args) => config::run(&args),
         ClientCommand::Healthcheck(args) => healthcheck::run(&args),
     };

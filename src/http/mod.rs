@@ -10,6 +10,7 @@
 
 mod body;
 mod circuits;
+mod cluster;
 mod cursor;
 mod fields;
 mod health;
@@ -32,5 +33,5 @@ mod time_text;
 pub use openapi::openapi_json;
 pub use problem::{ProblemBody, ProblemCode};
 pub use server::{HttpError, HttpOptions, RunningServer, start};
-pub use state::{AppState, Phase, Readiness};
+pub use state::{AdminGate, AppState, Phase, Readiness};
 pub(crate) use time_text::parse_duration;

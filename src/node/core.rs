@@ -3,6 +3,7 @@
 
 use super::{NodeError, parts, pool};
 use crate::actors::clock::Clock;
+use crate::actors::cluster_desk::{ClusterDesk, ClusterDeskHandle};
 use crate::actors::guardian::{GivenUp, Guardian, GuardianHandle};
 use crate::actors::key_keeper::KeyKeeper;
 use crate::actors::key_spread::KeySpread;
@@ -51,6 +52,7 @@ pub(super) struct Core {
     pub(super) raft_node: RaftNodeHandle,
     pub(super) registry: WorkerRegistryHandle,
     pub(super) tasks: TasksHandle,
+    pub(super) cluster: ClusterDeskHandle,
     pub(super) store: KeyStore,
     pub(super) guardian: GuardianHandle,
     given_up: mpsc::Receiver<GivenUp>,
@@ -92,7 +94,8 @@ impl Core {
         let preload = parts::preload(config)?;
         let key_maker = pool("key-maker", 1, 1)?;
         KeyKeeper::launch(&guardian, raft_node.clone(), store.clone(), key_maker, spread, preload).await;
-        Ok(Self { raft, raft_node, registry, tasks, store, guardian, given_up })
+        let cluster = ClusterDesk::launch(&guardian, raft.clone()).await;
+        Ok(Self { raft, raft_node, registry, tasks, cluster, store, guardian, given_up })
     }
 
     /// Comes back when the node cannot go on: an actor that was given up, or Raft's fatal error.

@@ -101,7 +101,8 @@ impl Node {
         let session = Session::launch(&core.guardian, profile, core.registry.clone(), prover_pool).await;
 
         let readiness = Readiness::starting();
-        let state = AppState::new(core.tasks.clone(), readiness.clone(), metrics);
+        let (tasks, cluster) = (core.tasks.clone(), core.cluster.clone());
+        let state = AppState::new(tasks, cluster, parts::admin_gate(config)?, readiness.clone(), metrics);
         let server = http::start(&parts::http_options(config), state)?;
         let node = Self { core, session, server, readiness };
         tokio::time::timeout(READY_LIMIT, node.ready()).await.map_err(|_| NodeError::NotReady)?;
