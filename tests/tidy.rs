@@ -16,8 +16,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("raft", &["ledger", "codec"]),
     ("actors", &["ledger", "proof", "codec", "sealing", "raft"]),
     ("http", &["ledger", "proof", "raft", "actors"]),
+    ("gateway", &["ledger", "http"]),
     ("cli", &["ledger", "proof", "config", "http"]),
-    ("node", &["ledger", "proof", "codec", "sealing", "config", "raft", "actors", "http", "cli"]),
+    ("node", &["ledger", "proof", "codec", "sealing", "config", "raft", "actors", "http", "gateway", "cli"]),
 ];
 
 /// Where the code is asked to be split.

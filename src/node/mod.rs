@@ -6,10 +6,12 @@
 mod core;
 mod demo;
 mod dev;
+mod gateway;
 mod parts;
 
 pub use demo::run_demo;
 pub use dev::run_dev;
+pub use gateway::run_gateway;
 
 use self::core::{Core, Files};
 use crate::actors::cpu_pool::CpuPool;
