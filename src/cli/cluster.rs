@@ -1,8 +1,8 @@
 //! `zkpnet cluster`: the members in one table, and an operator's changes of it.
 
-use super::client::{CallError, percent_encode};
-use super::output::{self, member, table};
-use super::{Failure, ServiceArgs, Verdict};
+use super::client::{CallError, Client, percent_encode};
+use super::output::{self, Format, Printer, member, table};
+use super::{Failure, Verdict};
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -32,13 +32,13 @@ enum ClusterCommand {
 #[derive(Debug, clap::Args)]
 struct StatusArgs {
     #[command(flatten)]
-    service: CoordinatorArgs,
+    service: ServiceAndToken,
 }
 
 #[derive(Debug, clap::Args)]
 struct TransferArgs {
     #[command(flatten)]
-    service: CoordinatorArgs,
+    service: ServiceAndToken,
     /// Who shall lead, by name or number
     #[arg(value_name = "MEMBER")]
     to: Option<String>,
@@ -47,7 +47,7 @@ struct TransferArgs {
 #[derive(Debug, clap::Args)]
 struct MemberArgs {
     #[command(flatten)]
-    service: CoordinatorArgs,
+    service: ServiceAndToken,
     /// The member, by name or number
     #[arg(value_name = "MEMBER")]
     member: String,
@@ -55,12 +55,33 @@ struct MemberArgs {
 
 /// A coordinator, and the right to change its cluster.
 #[derive(Debug, clap::Args)]
-struct CoordinatorArgs {
+struct ServiceAndToken {
     #[command(flatten)]
-    service: ServiceArgs,
+    service: MemberService,
     /// The file with the cluster's token, when the coordinators have one
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+}
+
+/// Which coordinator is asked, and how to print.
+#[derive(Debug, clap::Args)]
+struct MemberService {
+    /// A coordinator's address; a change goes on to the leader by itself
+    #[arg(long, default_value = "http://127.0.0.1:8090", value_name = "URL")]
+    server: String,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+impl MemberService {
+    fn client(&self) -> Result<Client, Failure> {
+        Client::new(&self.server).map_err(Failure::Usage)
+    }
+
+    fn printer(&self) -> Printer {
+        Printer::new(self.output)
+    }
 }
 
 /// Runs the command.
@@ -158,7 +179,7 @@ fn mebibytes(bytes: u64) -> String {
 }
 
 /// Asks for a change; when another node leads, asks that one, once.
-fn change(args: &CoordinatorArgs, action: &str, body: &Value) -> Result<Verdict, Failure> {
+fn change(args: &ServiceAndToken, action: &str, body: &Value) -> Result<Verdict, Failure> {
     let path = format!("/api/v1/cluster/{}", percent_encode(action));
     let token = args.token()?;
     let bearer = token.map(|token| format!("Bearer {token}"));
@@ -170,7 +191,7 @@ fn change(args: &CoordinatorArgs, action: &str, body: &Value) -> Result<Verdict,
             let Some(leader) = leader else {
                 return Ok(client.post(&path, &headers, body).map(|_| Verdict::Done)?);
             };
-            super::client::Client::new(&format!("http://{leader}"))
+            Client::new(&format!("http://{leader}"))
                 .map_err(Failure::Usage)?
                 .post(&path, &headers, body)?
         }
@@ -189,7 +210,7 @@ fn leaders_address(cluster: &Value) -> Option<String> {
     found.get("http_address")?.as_str().map(str::to_owned)
 }
 
-impl CoordinatorArgs {
+impl ServiceAndToken {
     fn token(&self) -> Result<Option<String>, Failure> {
         let Some(path) = &self.token_file else { return Ok(None) };
         let read = std::fs::read_to_string(path)

@@ -11,6 +11,7 @@ mod circuit;
 mod client;
 mod cluster;
 mod config;
+mod coordinator_args;
 mod gateway_args;
 mod healthcheck;
 mod node_args;
@@ -18,6 +19,7 @@ mod output;
 mod proof;
 mod task;
 
+pub use coordinator_args::CoordinatorArgs;
 pub use gateway_args::GatewayArgs;
 pub use node_args::{DemoArgs, DemoLoaded, DevArgs, TemporaryFolder};
 
