@@ -23,7 +23,7 @@ use rand_core::{CryptoRng, OsRng, RngCore};
 use serde::{Deserialize, Serialize};
 
 pub use self::bundle::BUNDLE_BYTES_MAX;
-pub use self::store::{KeyError, KeyManifest, KeyStore};
+pub use self::store::{KEY_BYTES_MAX, KeyError, KeyManifest, KeyStore, MANIFEST_BYTES_MAX};
 use super::circuits::catalog::CircuitSpec;
 use super::circuits::{AnyCircuit, CircuitInput};
 use super::digest::Digest32;
@@ -168,6 +168,11 @@ impl ProvingKey {
     /// BLAKE3 of the byte form; the key's name.
     pub fn digest(&self) -> Digest32 {
         self.digest
+    }
+
+    /// The length of the byte form; about what the key takes in memory.
+    pub fn bytes_len(&self) -> u64 {
+        self.bytes_len
     }
 
     /// The other half of the pair.
