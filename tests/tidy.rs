@@ -11,13 +11,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ledger", &[]),
     ("proof", &[]),
     ("codec", &[]),
+    ("tls", &[]),
     ("sealing", &["ledger"]),
     ("config", &[]),
-    ("raft", &["ledger", "codec"]),
+    ("raft", &["ledger", "codec", "tls"]),
     ("actors", &["ledger", "proof", "codec", "sealing", "raft"]),
-    ("http", &["ledger", "proof", "actors"]),
-    ("cli", &["ledger", "proof", "config", "http"]),
-    ("node", &["ledger", "proof", "codec", "sealing", "config", "raft", "actors", "http", "cli"]),
+    ("http", &["ledger", "proof", "tls", "actors"]),
+    ("cli", &["ledger", "proof", "tls", "config", "http"]),
+    ("node", &["ledger", "proof", "codec", "tls", "sealing", "config", "raft", "actors", "http", "cli"]),
 ];
 
 /// Where the code is asked to be split.
