@@ -5,5 +5,7 @@ mod cluster;
 mod formats;
 mod kill;
 mod leadership;
+mod members;
 mod single_node;
+mod state_hash;
 mod support;
