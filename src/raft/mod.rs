@@ -34,8 +34,9 @@ pub use log_store::StoreIdentity;
 pub use members::{MemberStatus, Standing};
 pub use service::{Committed, NodeAbout, RaftService, RaftStatus, Role};
 pub use transport::{
-    AdmitReply, AdmitRequest, InProcessNetwork, KeyReply, KeyRequest, KeyShelf, PeerEndpoint, PeerReply,
-    PeerReport, PeerRequest, PeerTransport, Probe, TransportError,
+    AddressError, AdmitReply, AdmitRequest, BindError, InProcessNetwork, KeyReply, KeyRequest, KeyShelf,
+    MembershipView, PeerEndpoint, PeerReply, PeerReport, PeerRequest, PeerTransport, Probe, Refusal, Refused,
+    TcpOptions, TcpTransport, TransportError,
 };
 pub use types::{Applied, Batch, ClusterId, Member, NodeId, StoreId, TypeConfig};
 

@@ -5,8 +5,10 @@
 //! and for tests.
 
 mod in_process;
+mod tcp;
 
 pub use in_process::InProcessNetwork;
+pub use tcp::{AddressError, BindError, MembershipView, Refusal, Refused, TcpOptions, TcpTransport};
 
 pub use super::endpoint::PeerEndpoint;
 
@@ -83,6 +85,12 @@ pub struct PeerReport {
     pub store_bytes: u64,
     /// The ledger's state hash, and the entry after which it is that.
     pub state_hash: Option<(LogIndex, Digest)>,
+    /// The cluster that it belongs to.
+    pub cluster: Option<ClusterId>,
+    /// Whether it founds a cluster when there is none.
+    pub will_found: bool,
+    /// A digest of its list of first members, when it has one.
+    pub first_members: Option<Digest>,
 }
 
 /// About the file of a proving key.

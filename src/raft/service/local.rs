@@ -5,7 +5,7 @@
 
 use super::peers::PeerBoard;
 use super::status::{self, Metrics, QuorumClock, RaftStatus, Role, Stores};
-use crate::ledger::{LogIndex, Term};
+use crate::ledger::{Digest, LogIndex, Term};
 use crate::raft::config::RaftConfig;
 use crate::raft::error::LeaderInfo;
 use crate::raft::files::lock;
@@ -28,6 +28,10 @@ pub struct NodeAbout {
     pub grpc_address: String,
     /// The version of its software.
     pub version: String,
+    /// Whether it founds a cluster when there is none.
+    pub will_found: bool,
+    /// A digest of its list of first members, when it has one.
+    pub first_members: Option<Digest>,
 }
 
 /// The times that a cluster lives by.
@@ -137,6 +141,9 @@ impl Local {
             applied: status.applied.unwrap_or(LogIndex(0)),
             store_bytes: self.store_bytes.load(Ordering::Relaxed),
             state_hash: self.stores.ledger.state_hash(),
+            cluster: self.stores.log.cluster(),
+            will_found: about.will_found,
+            first_members: about.first_members,
         }
     }
 
