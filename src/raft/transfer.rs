@@ -169,7 +169,7 @@ async fn free_voters(
 }
 
 /// Waits for a condition, until the deadline.
-async fn until(deadline: Instant, mut is_met: impl FnMut() -> bool) -> bool {
+pub(super) async fn until(deadline: Instant, mut is_met: impl FnMut() -> bool) -> bool {
     loop {
         if is_met() {
             return true;
