@@ -45,23 +45,31 @@ fn answer(found: &Inspection) -> Value {
         .into_iter()
         .map(|status| (status.as_str().to_owned(), json!(found.tasks.get(&status).copied().unwrap_or(0))))
         .collect();
-    let members: Vec<Value> = found.members.iter().map(|found| {
-        json!({
-            "id": found.id.0,
-            "name": found.name,
-            "address": found.address,
-            "voter": found.standing == Standing::Voter,
-            "store": found.store.map(|store| store.to_string()),
+    let members: Vec<Value> = found
+        .members
+        .iter()
+        .map(|found| {
+            json!({
+                "id": found.id.0,
+                "name": found.name,
+                "address": found.address,
+                "voter": found.standing == Standing::Voter,
+                "store": found.store.map(|store| store.to_string()),
+            })
         })
-    }).collect();
-    let snapshots: Vec<Value> = found.snapshots.iter().map(|snapshot| {
-        json!({
-            "file": snapshot.file.display().to_string(),
-            "bytes": snapshot.bytes,
-            "last": snapshot.content.as_ref().ok().map(|last| position(*last)),
-            "error": snapshot.content.as_ref().err(),
+        .collect();
+    let snapshots: Vec<Value> = found
+        .snapshots
+        .iter()
+        .map(|snapshot| {
+            json!({
+                "file": snapshot.file.display().to_string(),
+                "bytes": snapshot.bytes,
+                "last": snapshot.content.as_ref().ok().map(|last| position(*last)),
+                "error": snapshot.content.as_ref().err(),
+            })
         })
-    }).collect();
+        .collect();
     json!({
         "node": found.node.map(|node| node.0),
         "store": found.store.map(|store| store.to_string()),
@@ -94,10 +102,14 @@ fn text(answer: &Value) -> String {
         .iter()
         .map(|name| vec![name.replace('_', " "), plain(name)])
         .collect();
-    rows.extend(["last_log", "purged", "committed", "applied"].iter().map(|name| {
-        vec![name.replace('_', " "), position(name)]
-    }));
-    rows.extend(["circuits", "workers", "state_hash"].iter().map(|name| vec![name.replace('_', " "), plain(name)]));
+    rows.extend(
+        ["last_log", "purged", "committed", "applied"]
+            .iter()
+            .map(|name| vec![name.replace('_', " "), position(name)]),
+    );
+    rows.extend(
+        ["circuits", "workers", "state_hash"].iter().map(|name| vec![name.replace('_', " "), plain(name)]),
+    );
     let tasks = answer.get("tasks").and_then(Value::as_object).into_iter().flatten();
     rows.extend(tasks.map(|(status, count)| vec![format!("tasks {status}"), count.to_string()]));
     let list = |name: &str| answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default();

@@ -70,7 +70,11 @@ impl DatabaseFile {
     /// Opens a file that exists, and changes nothing in it; several may do so at a time, but none beside a running node.
     pub(super) fn open_for_reading(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         // redb's own error for a missing file reads like a damaged one.
-        File::open(path).map_err(|source| StoreError::File { file: path.to_owned(), doing: "opening", source })?;
+        File::open(path).map_err(|source| StoreError::File {
+            file: path.to_owned(),
+            doing: "opening",
+            source,
+        })?;
         let opened =
             guarded(path, || Ok(Database::builder().set_cache_size(cache_bytes).open_read_only(path)))?;
         let database = opened.map_err(|error| match error {
