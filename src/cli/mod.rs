@@ -17,6 +17,7 @@ mod healthcheck;
 mod node_args;
 mod output;
 mod proof;
+mod raft;
 mod task;
 mod tls;
 
@@ -69,6 +70,8 @@ pub enum ClientCommand {
     Task(task::TaskArgs),
     /// Check proofs without the service
     Proof(proof::ProofArgs),
+    /// Look at the files of a node that does not run
+    Raft(raft::RaftArgs),
     /// Look at what can be proved
     Circuit(circuit::CircuitArgs),
     /// Look at the members of a cluster, and change them
@@ -129,6 +132,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
     let result = match command {
         ClientCommand::Task(args) => task::run(args),
         ClientCommand::Proof(args) => proof::run(&args),
+        ClientCommand::Raft(args) => raft::run(&args),
         ClientCommand::Circuit(args) => circuit::run(args),
         ClientCommand::Cluster(args) => cluster::run(args),
         ClientCommand::Config(args) => config::run(&args),

@@ -176,7 +176,7 @@ async fn ask_all(
         let probe = PeerRequest::Probe(Probe { sender: report.clone(), state_hash_at: None });
         async move {
             match transport.call_address(&member.address, probe, ASK_LIMIT).await {
-                Ok(PeerReply::Probe(report, _)) => Some((id, report)),
+                Ok(PeerReply::Probe(report, _)) => Some((id, *report)),
                 _ => None,
             }
         }

@@ -3,7 +3,11 @@
 
 mod cluster;
 mod formats;
+mod inspection;
 mod kill;
 mod leadership;
+mod members;
+mod schedules;
 mod single_node;
+mod state_hash;
 mod support;
