@@ -4,5 +4,8 @@
 mod cluster;
 mod formats;
 mod kill;
+mod network;
+mod network_support;
+mod network_trust;
 mod single_node;
 mod support;
