@@ -4,12 +4,14 @@
 //! prove them with Groth16 on BLS12-381; every proof is verified before anyone hears of it.
 //!
 //! Modules in reading order. Imports run one way (`tests/tidy.rs` holds it):
-//! `ledger`, `proof`, `codec` ← `sealing`, `raft` ← `actors` ← `http`, `rpc` ← `cli` ← `node` ← `main`; `config` stands beside.
+//! `ledger`, `proof`, `codec` ← `sealing`, `raft` ← `actors` ← `http`, `rpc` ← `gateway` ← `cli` ← `node` ← `main`; `config`
+//! stands beside.
 
 pub mod actors;
 pub mod cli;
 pub mod codec;
 pub mod config;
+pub mod gateway;
 pub mod http;
 pub mod ledger;
 pub mod node;

@@ -16,9 +16,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("raft", &["ledger", "codec"]),
     ("actors", &["ledger", "proof", "codec", "sealing", "raft"]),
     ("http", &["ledger", "proof", "actors"]),
+    ("http", &["ledger", "proof", "actors"]),
     ("rpc", &["ledger", "proof", "codec", "actors"]),
+    ("gateway", &["ledger", "http"]),
     ("cli", &["ledger", "proof", "config", "http"]),
-    ("node", &["ledger", "proof", "codec", "sealing", "config", "raft", "actors", "http", "rpc", "cli"]),
+    (
+        "node",
+        &["ledger", "proof", "codec", "sealing", "config", "raft", "actors", "http", "rpc", "gateway", "cli"],
+    ),
 ];
 
 /// Where the code is asked to be split.

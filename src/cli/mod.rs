@@ -10,12 +10,14 @@
 mod circuit;
 mod client;
 mod config;
+mod gateway_args;
 mod healthcheck;
 mod node_args;
 mod output;
 mod proof;
 mod task;
 
+pub use gateway_args::GatewayArgs;
 pub use node_args::{DemoArgs, DemoLoaded, DevArgs, TemporaryFolder};
 
 use client::{CallError, Client};
@@ -47,6 +49,8 @@ pub enum Command {
     Dev(DevArgs),
     /// Run the whole service, prove one example task, check the proof, and end
     Demo(DemoArgs),
+    /// Run the public door of a cluster: finds the leader, survives its loss
+    Gateway(GatewayArgs),
     /// A command that does not start a node.
     #[command(flatten)]
     Client(ClientCommand),

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 /// The media type of a problem document.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// The header that carries a request's id.
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What went wrong, for programs. The words are part of the API and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -176,7 +176,7 @@ pub struct ProblemBody {
 
 /// What a client is told when its request is not fulfilled.
 #[derive(Clone, Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     pub(super) code: ProblemCode,
     pub(super) detail: String,
     pub(super) field: Option<String>,
@@ -192,13 +192,13 @@ pub(super) struct Problem {
 
 /// What the middleware knows of the request.
 #[derive(Clone, Debug)]
-pub(super) struct Context {
+pub(crate) struct Context {
     pub(super) request_id: String,
     pub(super) instance: String,
 }
 
 impl Problem {
-    pub(super) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         Self {
             code,
             detail: detail.into(),
@@ -217,7 +217,7 @@ impl Problem {
     }
 
     /// A defect: the client is told that there is one, the log what it is.
-    pub(super) fn internal(cause: impl Into<String>) -> Self {
+    pub(crate) fn internal(cause: impl Into<String>) -> Self {
         let detail =
             "the node has failed in a way that it did not foresee; its log says more under the request's id";
         Self { cause: Some(cause.into().into()), ..Self::new(ProblemCode::Internal, detail) }

@@ -32,7 +32,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .default_service(web::to(unknown_path));
 }
 
-fn get<F, Args>(path: &str, handler: F) -> Resource
+/// A path that takes GET and HEAD.
+pub(crate) fn get<F, Args>(path: &str, handler: F) -> Resource
 where
     F: Handler<Args> + Clone,
     Args: actix_web::FromRequest + 'static,
@@ -44,7 +45,8 @@ where
         .default_service(web::to(only_get))
 }
 
-fn post<F, Args>(path: &str, handler: F) -> Resource
+/// A path that takes POST.
+pub(crate) fn post<F, Args>(path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,
     Args: actix_web::FromRequest + 'static,
@@ -74,7 +76,8 @@ fn method_not_allowed(allow: &'static str) -> Problem {
     Problem { allow: Some(allow), ..Problem::new(ProblemCode::MethodNotAllowed, detail) }
 }
 
-async fn unknown_path() -> Result<HttpResponse, Problem> {
+/// The answer to a path that leads nowhere.
+pub(crate) async fn unknown_path() -> Result<HttpResponse, Problem> {
     Err(Problem::new(
         ProblemCode::UnknownPath,
         "there is nothing at this path; /openapi.json lists what there is",

@@ -78,7 +78,7 @@ impl Readiness {
 
 /// The limits of a request.
 #[derive(Clone, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     pub(super) body_bytes_max: usize,
     pub(super) wait_max: Duration,
     pub(super) request_timeout: Duration,
@@ -99,10 +99,16 @@ pub(super) const BODY_FREE_BYTES: usize = 16 * 1024;
 const BODIES_BYTES_MAX: usize = 128 << 20;
 
 impl Limits {
-    pub(super) fn new(body_bytes_max: usize, wait_max: Duration, request_timeout: Duration) -> Self {
+    pub(crate) fn new(body_bytes_max: usize, wait_max: Duration, request_timeout: Duration) -> Self {
         let room = BODIES_BYTES_MAX.max(body_bytes_max).div_ceil(BODY_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
         let body_room = Arc::new(Semaphore::new(room));
         Self { body_bytes_max, wait_max, request_timeout, answer_grace: ANSWER_GRACE, body_room }
+    }
+
+    /// The same, where an answer may take `more` beyond a request's time.
+    pub(crate) fn with_patience(mut self, more: Duration) -> Self {
+        self.answer_grace = self.answer_grace.saturating_add(more);
+        self
     }
 }
 

@@ -5,10 +5,12 @@
 
 mod demo;
 mod dev;
+mod gateway;
 mod parts;
 
 pub use demo::run_demo;
 pub use dev::run_dev;
+pub use gateway::run_gateway;
 
 use crate::actors::clock::Clock;
 use crate::actors::cpu_pool::CpuPool;
