@@ -21,6 +21,7 @@ pub mod cpu_pool;
 pub mod events;
 pub mod guardian;
 pub mod key_keeper;
+pub mod key_spread;
 pub mod prover_pool;
 pub mod raft_node;
 pub mod scheduler;

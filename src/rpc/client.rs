@@ -13,7 +13,7 @@ use crate::actors::prover_pool::KeySource;
 use crate::actors::session::{CallError, Coordinator};
 use crate::actors::worker_registry::{Drain, Heartbeat, Order, Register, Registered, Report, WorkerLink};
 use crate::ledger::Incarnation;
-use crate::proof::{Digest32, KeyManifest};
+use crate::proof::Digest32;
 use futures_util::future::BoxFuture;
 use proto::worker_client::WorkerClient;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -140,14 +140,14 @@ impl RemoteCoordinator {
         })
     }
 
-    async fn try_fetch(&self, address: &str, digest: &Digest32) -> Result<(KeyManifest, Vec<u8>), String> {
+    async fn try_fetch(&self, address: &str, digest: &Digest32) -> Result<Vec<u8>, String> {
         let connection = connect(address, self.0.tls.as_ref()).ok_or("not an address")?;
         let request = self.0.request(proto::FetchKeyRequest { digest: digest.as_bytes().to_vec() });
         let pieces = client(&connection.channel).fetch_key(request).await;
         super::keys::collect(pieces.map_err(|status| status.message().to_owned())?.into_inner()).await
     }
 
-    async fn fetch_from_any(&self, digest: &Digest32) -> Result<(KeyManifest, Vec<u8>), String> {
+    async fn fetch_from_any(&self, digest: &Digest32) -> Result<Vec<u8>, String> {
         let current = lock(&self.0.current).address.clone();
         let others = lock(&self.0.addresses).all().into_iter().filter(|address| *address != current);
         let mut failures = Vec::new();
@@ -313,7 +313,7 @@ impl Coordinator for RemoteCoordinator {
 }
 
 impl KeySource for RemoteCoordinator {
-    fn fetch(&self, digest: &Digest32) -> Result<(KeyManifest, Vec<u8>), String> {
+    fn fetch(&self, digest: &Digest32) -> Result<Vec<u8>, String> {
         let fetch = async { tokio::time::timeout(FETCH_LIMIT, self.fetch_from_any(digest)).await };
         self.0.runtime.block_on(fetch).unwrap_or_else(|_| Err("the key did not come in time".to_owned()))
     }
