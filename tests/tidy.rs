@@ -11,18 +11,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ledger", &[]),
     ("proof", &[]),
     ("codec", &[]),
+    ("tls", &[]),
     ("sealing", &["ledger"]),
     ("config", &[]),
-    ("raft", &["ledger", "codec"]),
+    ("raft", &["ledger", "codec", "tls"]),
     ("actors", &["ledger", "proof", "codec", "sealing", "raft"]),
-    ("http", &["ledger", "proof", "actors"]),
-    ("http", &["ledger", "proof", "actors"]),
-    ("rpc", &["ledger", "proof", "codec", "actors"]),
+    ("http", &["ledger", "proof", "tls", "raft", "actors"]),
+    ("rpc", &["ledger", "proof", "codec", "tls", "actors"]),
     ("gateway", &["ledger", "http"]),
-    ("cli", &["ledger", "proof", "config", "http"]),
+    ("cli", &["ledger", "proof", "tls", "config", "http"]),
     (
         "node",
-        &["ledger", "proof", "codec", "sealing", "config", "raft", "actors", "http", "rpc", "gateway", "cli"],
+        &[
+            "ledger", "proof", "codec", "tls", "sealing", "config", "raft", "actors", "http", "rpc", "gateway",
+            "cli",
+        ],
     ),
 ];
 

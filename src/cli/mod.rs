@@ -16,6 +16,7 @@ mod node_args;
 mod output;
 mod proof;
 mod task;
+mod tls;
 
 pub use gateway_args::GatewayArgs;
 pub use node_args::{DemoArgs, DemoLoaded, DevArgs, TemporaryFolder};
@@ -69,6 +70,8 @@ pub enum ClientCommand {
     Config(config::ConfigArgs),
     /// Ask a node whether it lives; for containers
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Make certificates, a token, or a data key for a cluster
+    Tls(tls::TlsArgs),
 }
 
 /// Where the service is, and how to print.
@@ -122,6 +125,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Circuit(args) => circuit::run(args),
         ClientCommand::Config(args) => config::run(&args),
         ClientCommand::Healthcheck(args) => healthcheck::run(&args),
+        ClientCommand::Tls(args) => tls::run(&args),
     };
     ExitCode::from(match result {
         Ok(Verdict::Done) => 0,

@@ -25,8 +25,9 @@ pub use error::{AdminError, LeaderInfo, ProposeError, ReadError, StartError, Sto
 pub use events::{AppliedEvents, AppliedNotice, EventStream};
 pub use service::{Committed, RaftService, RaftStatus, Role};
 pub use transport::{
-    AdmitReply, AdmitRequest, InProcessNetwork, KeyReply, KeyRequest, KeyShelf, PeerEndpoint, PeerReply,
-    PeerReport, PeerRequest, PeerTransport, Probe, TransportError,
+    AddressError, AdmitReply, AdmitRequest, BindError, InProcessNetwork, KeyReply, KeyRequest, KeyShelf,
+    MembershipView, PeerEndpoint, PeerReply, PeerReport, PeerRequest, PeerTransport, Probe, Refusal, Refused,
+    TcpOptions, TcpTransport, TransportError,
 };
 pub use types::{Applied, Batch, ClusterId, Member, NodeId, StoreId, TypeConfig};
 

@@ -5,8 +5,10 @@
 //! and for tests.
 
 mod in_process;
+mod tcp;
 
 pub use in_process::InProcessNetwork;
+pub use tcp::{AddressError, BindError, MembershipView, Refusal, Refused, TcpOptions, TcpTransport};
 
 use super::files::lock;
 use super::types::{ClusterId, Member, NodeId, Raft, StoreId, TypeConfig};

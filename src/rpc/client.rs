@@ -6,7 +6,7 @@
 //! the stream of orders ends, or its connection is left, the session is told to register again.
 
 use super::addresses::Addresses;
-use super::dial::{ClientTls, channel};
+use super::dial::channel;
 use super::wire::{self, proto};
 use super::{LEADER_KEY, MESSAGE_BYTES_MAX};
 use crate::actors::prover_pool::KeySource;
@@ -14,6 +14,7 @@ use crate::actors::session::{CallError, Coordinator};
 use crate::actors::worker_registry::{Drain, Heartbeat, Order, Register, Registered, Report, WorkerLink};
 use crate::ledger::Incarnation;
 use crate::proof::Digest32;
+use crate::tls::{ClusterToken, TlsMaterial};
 use futures_util::future::BoxFuture;
 use proto::worker_client::WorkerClient;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,9 +43,9 @@ pub struct ClientOptions {
     /// Worker ports of one or several coordinators, as `host:port`; the others are learned.
     pub coordinators: Vec<String>,
     /// The cluster's token, when there is one.
-    pub token: Option<Zeroizing<String>>,
+    pub token: Option<ClusterToken>,
     /// TLS, when it is spoken.
-    pub tls: Option<ClientTls>,
+    pub tls: Option<TlsMaterial>,
 }
 
 /// The coordinators could not be spoken to with these options.
@@ -64,7 +65,7 @@ pub struct RemoteCoordinator(Arc<Shared>);
 
 struct Shared {
     token: Option<MetadataValue<Ascii>>,
-    tls: Option<ClientTls>,
+    tls: Option<TlsMaterial>,
     addresses: Mutex<Addresses>,
     current: Mutex<Arc<Connection>>,
     /// Counts registrations: only the newest one's stream tells the session of its end.
@@ -90,7 +91,7 @@ impl RemoteCoordinator {
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let first = options.coordinators.first().ok_or(ClientError::NoAddress)?;
         let token = options.token.map(|token| {
-            let text = Zeroizing::new(format!("Bearer {}", *token));
+            let text = Zeroizing::new(format!("Bearer {}", token.expose()));
             let mut value: MetadataValue<Ascii> = text.parse().map_err(|_| ClientError::Token)?;
             value.set_sensitive(true);
             Ok(value)
@@ -165,7 +166,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn connect(address: &str, tls: Option<&ClientTls>) -> Option<Arc<Connection>> {
+fn connect(address: &str, tls: Option<&TlsMaterial>) -> Option<Arc<Connection>> {
     let channel = channel(address, tls.cloned()).ok()?;
     Some(Arc::new(Connection { address: address.to_owned(), channel, left: watch::Sender::new(false) }))
 }
