@@ -23,8 +23,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "node",
         &[
-            "ledger", "proof", "codec", "tls", "sealing", "config", "raft", "actors", "http", "rpc", "gateway",
-            "cli",
+            "ledger", "proof", "codec", "tls", "sealing", "config", "raft", "actors", "http", "rpc",
+            "gateway", "cli",
         ],
     ),
 ];

@@ -5,9 +5,7 @@
 
 use super::{ProofMaker, Prove};
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
-use crate::proof::{
-    CircuitSpec, Digest32, KeyError, KeyStore, ProofBytes, ProveError, ProvingKey,
-};
+use crate::proof::{CircuitSpec, Digest32, KeyError, KeyStore, ProofBytes, ProveError, ProvingKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
