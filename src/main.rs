@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use std::process::ExitCode;
-use zkpnet::cli::{self, Cli, Command, DemoArgs, DevArgs, GatewayArgs};
+use zkpnet::cli::{self, Cli, Command, DemoArgs, DevArgs, GatewayArgs, WorkerArgs};
 use zkpnet::node;
 
 fn main() -> ExitCode {
@@ -10,6 +10,7 @@ fn main() -> ExitCode {
         Command::Dev(args) => dev(&args),
         Command::Demo(args) => demo(&args),
         Command::Gateway(args) => gateway(&args),
+        Command::Worker(args) => worker(&args),
         Command::Client(command) => cli::run(command),
     }
 }
@@ -24,6 +25,13 @@ fn dev(args: &DevArgs) -> ExitCode {
 fn gateway(args: &GatewayArgs) -> ExitCode {
     match args.load() {
         Ok(loaded) => ended(node::run_gateway(loaded)),
+        Err(errors) => cli::refuse(&errors),
+    }
+}
+
+fn worker(args: &WorkerArgs) -> ExitCode {
+    match args.load() {
+        Ok(loaded) => ended(node::run_worker(loaded)),
         Err(errors) => cli::refuse(&errors),
     }
 }

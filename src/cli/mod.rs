@@ -19,7 +19,7 @@ mod task;
 mod tls;
 
 pub use gateway_args::GatewayArgs;
-pub use node_args::{DemoArgs, DemoLoaded, DevArgs, TemporaryFolder};
+pub use node_args::{DemoArgs, DemoLoaded, DevArgs, TemporaryFolder, WorkerArgs};
 
 use client::{CallError, Client};
 use output::{Format, Printer};
@@ -52,6 +52,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run the public door of a cluster: finds the leader, survives its loss
     Gateway(GatewayArgs),
+    /// Run a worker: prove what the cluster's leader hands out
+    Worker(WorkerArgs),
     /// A command that does not start a node.
     #[command(flatten)]
     Client(ClientCommand),
