@@ -16,10 +16,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("raft", &["ledger", "codec", "tls"]),
     ("actors", &["ledger", "proof", "codec", "sealing", "raft"]),
-    ("http", &["ledger", "proof", "tls", "raft", "actors"]),
+    ("http", &["ledger", "proof", "raft", "actors"]),
     ("rpc", &["ledger", "proof", "codec", "tls", "actors"]),
     ("gateway", &["ledger", "http"]),
-    ("cli", &["ledger", "proof", "tls", "config", "http"]),
+    ("cli", &["ledger", "proof", "config", "http", "raft", "tls"]),
     (
         "node",
         &[

@@ -17,6 +17,7 @@
 
 pub mod ask;
 pub mod clock;
+pub mod cluster_desk;
 pub mod cpu_pool;
 pub mod events;
 pub mod guardian;

@@ -9,7 +9,9 @@
 
 mod circuit;
 mod client;
+mod cluster;
 mod config;
+mod coordinator_args;
 mod gateway_args;
 mod healthcheck;
 mod node_args;
@@ -18,6 +20,7 @@ mod proof;
 mod task;
 mod tls;
 
+pub use coordinator_args::CoordinatorArgs;
 pub use gateway_args::GatewayArgs;
 pub use node_args::{DemoArgs, DemoLoaded, DevArgs, TemporaryFolder, WorkerArgs};
 
@@ -50,6 +53,8 @@ pub enum Command {
     Dev(DevArgs),
     /// Run the whole service, prove one example task, check the proof, and end
     Demo(DemoArgs),
+    /// Run a coordinator: a member of the cluster, with the scheduler and the port for workers
+    Coordinator(CoordinatorArgs),
     /// Run the public door of a cluster: finds the leader, survives its loss
     Gateway(GatewayArgs),
     /// Run a worker: prove what the cluster's leader hands out
@@ -68,6 +73,8 @@ pub enum ClientCommand {
     Proof(proof::ProofArgs),
     /// Look at what can be proved
     Circuit(circuit::CircuitArgs),
+    /// Look at the members of a cluster, and change them
+    Cluster(cluster::ClusterArgs),
     /// Check a configuration
     Config(config::ConfigArgs),
     /// Ask a node whether it lives; for containers
@@ -125,6 +132,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Task(args) => task::run(args),
         ClientCommand::Proof(args) => proof::run(&args),
         ClientCommand::Circuit(args) => circuit::run(args),
+        ClientCommand::Cluster(args) => cluster::run(args),
         ClientCommand::Config(args) => config::run(&args),
         ClientCommand::Healthcheck(args) => healthcheck::run(&args),
         ClientCommand::Tls(args) => tls::run(&args),

@@ -150,7 +150,7 @@ async fn put_read<H: Send + 'static>(
     let mut work = EndsWithClient(door.runtime.spawn(async move {
         let _held = held;
         match wait {
-            Some(wait) => read::read_waiting(&coordinators, outgoing, &patience, wait, limit).await,
+            Some(wait) => read::read_waiting(&coordinators, &outgoing, &patience, wait, limit).await,
             None => read::read(&coordinators, &outgoing, patience, limit).await,
         }
     }));

@@ -24,9 +24,25 @@ const SLICE_MAX: Duration = Duration::from_secs(10);
 
 /// What a round over all coordinators came to.
 enum Round {
-    Answered(Reply, Place),
+    Answered(Answered),
     /// Nobody could; what one of them said of it, if it is worth telling.
     Failed(Option<Reply>),
+}
+
+struct Answered {
+    reply: Reply,
+    by: Place,
+    /// Whether the time that the coordinator was asked to wait is over.
+    is_wait_over: bool,
+}
+
+/// What is asked in a round.
+struct Question<'a> {
+    outgoing: &'a Outgoing,
+    /// Until when to wait for the task's end.
+    waits_until: Option<Instant>,
+    /// When there must be an answer.
+    deadline: Instant,
 }
 
 /// Fulfils a read.
@@ -36,13 +52,13 @@ pub(super) async fn read(
     mut patience: Patience,
     limit: Duration,
 ) -> Result<Reply, Problem> {
-    let deadline = Instant::now() + limit;
+    let question = Question { outgoing, waits_until: None, deadline: Instant::now() + limit };
     loop {
-        match round(coordinators, outgoing, Duration::ZERO, deadline).await {
-            Round::Answered(reply, _) | Round::Failed(Some(reply)) => return Ok(reply),
+        match round(coordinators, &question).await? {
+            Round::Answered(Answered { reply, .. }) | Round::Failed(Some(reply)) => return Ok(reply),
             Round::Failed(None) => {}
         }
-        if Instant::now() >= deadline || !patience.another().await {
+        if Instant::now() >= question.deadline || !patience.another().await {
             return Err(nobody());
         }
         counter!("zkpnet_gateway_repetitions_total", "kind" => "read").increment(1);
@@ -52,35 +68,32 @@ pub(super) async fn read(
 /// Fulfils a read that waits for a task's end for at most `wait`.
 pub(super) async fn read_waiting(
     coordinators: &Arc<Coordinators>,
-    mut outgoing: Outgoing,
+    outgoing: &Outgoing,
     patience: &Patience,
     wait: Duration,
     limit: Duration,
 ) -> Result<Reply, Problem> {
     let ends = Instant::now() + wait;
-    let deadline = ends + limit;
+    let question = Question { outgoing, waits_until: Some(ends), deadline: ends + limit };
     let mut trouble = patience.clone();
     loop {
-        let slice = ends.saturating_duration_since(Instant::now()).min(SLICE_MAX);
-        outgoing.target = with_wait(&outgoing.target, slice)?;
-        let began = Instant::now();
-        match round(coordinators, &outgoing, slice, deadline).await {
+        match round(coordinators, &question).await? {
             Round::Failed(Some(reply)) => return Ok(reply),
             Round::Failed(None) => {}
-            Round::Answered(reply, place) => {
+            Round::Answered(Answered { reply, by, is_wait_over }) => {
                 if !is_open_task(&reply) || Instant::now() >= ends {
                     return Ok(reply);
                 }
-                if began.elapsed() >= slice {
-                    // The slice is over and the wait is not.
+                if is_wait_over {
+                    // A slice is over, and the wait is not.
                     trouble = patience.clone();
                     continue;
                 }
                 // A coordinator that ends answers before its time, or one that grants shorter waits.
-                coordinators.does_badly(place);
+                coordinators.does_badly(by);
             }
         }
-        if Instant::now() >= deadline || !trouble.another().await {
+        if Instant::now() >= question.deadline || !trouble.another().await {
             return Err(nobody());
         }
         counter!("zkpnet_gateway_repetitions_total", "kind" => "wait").increment(1);
@@ -94,29 +107,34 @@ fn nobody() -> Problem {
     )
 }
 
-async fn round(
-    coordinators: &Arc<Coordinators>,
-    outgoing: &Outgoing,
-    wait: Duration,
-    deadline: Instant,
-) -> Round {
+async fn round(coordinators: &Arc<Coordinators>, question: &Question<'_>) -> Result<Round, Problem> {
     let mut worth_telling = None;
-    for place in coordinators.in_turn() {
-        let rest = deadline.saturating_duration_since(Instant::now());
+    for by in coordinators.in_turn() {
+        let began = Instant::now();
+        let rest = question.deadline.saturating_duration_since(began);
         if rest.is_zero() {
             break;
         }
-        let Ok(reply) = coordinators.exchange(place, outgoing, rest.min(wait + ATTEMPT_LIMIT)).await else {
+        let slice = question.waits_until.map(|ends| ends.saturating_duration_since(began).min(SLICE_MAX));
+        let mut outgoing = question.outgoing.clone();
+        if let Some(slice) = slice {
+            outgoing.target = with_wait(&outgoing.target, slice)?;
+        }
+        let slice = slice.unwrap_or_default();
+        let Ok(reply) = coordinators.exchange(by, &outgoing, rest.min(slice + ATTEMPT_LIMIT)).await else {
             continue;
         };
         match verdict(&reply) {
-            Verdict::Final => return Round::Answered(reply, place),
+            Verdict::Final => {
+                let is_wait_over = began.elapsed() >= slice;
+                return Ok(Round::Answered(Answered { reply, by, is_wait_over }));
+            }
             // One that is busy does not do badly, and yet another one may have time.
             Verdict::Busy | Verdict::Defect => worth_telling = Some(reply),
-            Verdict::Elsewhere | Verdict::Unknown => coordinators.does_badly(place),
+            Verdict::Elsewhere | Verdict::Unknown => coordinators.does_badly(by),
         }
     }
-    Round::Failed(worth_telling)
+    Ok(Round::Failed(worth_telling))
 }
 
 /// The wait that a request asks for and that is to be served in slices.

@@ -3,17 +3,21 @@
 //! This is the one place that knows which parts a process has. Parts are started from the ledger upwards, so that nobody
 //! speaks to somebody who is not there, and stopped the other way round.
 
+mod coordinator;
 mod core;
 mod demo;
 mod dev;
+mod founding;
 mod gateway;
 mod parts;
+mod process;
 mod worker;
 
+pub use coordinator::run_coordinator;
 pub use demo::run_demo;
 pub use dev::run_dev;
 pub use gateway::run_gateway;
-pub use worker::{WorkerNode, run_worker};
+pub use worker::run_worker;
 
 use self::core::{Core, Files};
 use crate::actors::cpu_pool::CpuPool;
@@ -59,6 +63,20 @@ pub enum NodeError {
     /// Raft did not start.
     #[error(transparent)]
     Raft(#[from] StartError),
+    /// The Raft port could not be had.
+    #[error(transparent)]
+    Bind(#[from] crate::raft::BindError),
+    /// The worker port could not be had.
+    #[error(
+        "cannot listen for workers on {address}: {source}; set grpc.port to a free port, or stop what uses this one"
+    )]
+    Grpc {
+        /// What was wanted.
+        address: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The cluster of one could not be founded.
     #[error("the cluster could not be founded: {0}")]
     Found(#[from] AdminError),
@@ -105,7 +123,8 @@ impl Node {
         let session = Session::launch(&core.guardian, profile, core.registry.clone(), prover_pool).await;
 
         let readiness = Readiness::starting();
-        let state = AppState::new(core.tasks.clone(), readiness.clone(), metrics);
+        let (tasks, cluster) = (core.tasks.clone(), core.cluster.clone());
+        let state = AppState::new(tasks, cluster, parts::admin_gate(config)?, readiness.clone(), metrics);
         let server = http::start(&parts::http_options(config), state)?;
         let node = Self { core, session, server, readiness };
         tokio::time::timeout(READY_LIMIT, node.ready()).await.map_err(|_| NodeError::NotReady)?;

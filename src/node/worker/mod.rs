@@ -5,7 +5,7 @@
 
 mod pages;
 
-use super::dev::{Signals, install_metrics, start_logging, within_system};
+use super::process::{self, RunningNode};
 use super::{NodeError, parts, pool};
 use crate::actors::guardian::{GivenUp, Guardian, GuardianHandle};
 use crate::actors::prover_pool::{ProverPool, ProverPoolHandle};
@@ -23,8 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// What a shutdown may take beyond its grace before the process ends all the same.
-const OVERTIME: Duration = Duration::from_secs(5);
 /// Of a shutdown's grace: what is kept to give back, to spool, and to close.
 const CLOSING_SHARE: u32 = 4;
 
@@ -34,43 +32,28 @@ const CLOSING_SHARE: u32 = 4;
 /// # Errors
 /// When it cannot be started or cannot go on.
 pub fn run_worker(loaded: Loaded) -> anyhow::Result<ExitCode> {
-    start_logging(&loaded);
+    process::start_logging(&loaded);
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }
-    within_system(async move {
-        let mut signals = Signals::listen()?;
-        let mut node = WorkerNode::start(&loaded.config, install_metrics()?).await?;
-        // Whoever starts it with port 0 looks here for the port.
-        eprintln!(
-            "zkpnet {} worker {}: health http://{}/health",
-            env!("CARGO_PKG_VERSION"),
-            loaded.config.worker.id.as_str(),
-            node.addr()
-        );
-        let failure = tokio::select! {
-            name = signals.next() => {
-                tracing::info!(signal = name, "shutting down");
-                None
-            }
-            failure = node.failed() => Some(failure),
-        };
-        // A worker that cannot go on has nothing to wait for.
-        let grace = if failure.is_some() { Duration::ZERO } else { loaded.config.shutdown.grace };
-        tokio::select! {
-            () = node.shutdown(grace) => {}
-            () = tokio::time::sleep(grace + OVERTIME) => tracing::error!("the shutdown took too long and is cut short"),
-            name = signals.next() => tracing::warn!(signal = name, "a second signal cuts the shutdown short"),
-        }
-        match failure {
-            None => Ok(ExitCode::SUCCESS),
-            Some(failure) => Err(anyhow::anyhow!(failure)),
-        }
+    process::within_system(async move {
+        let grace = loaded.config.shutdown.grace;
+        let start = async { Ok(WorkerNode::start(&loaded.config, process::install_metrics()?).await?) };
+        process::run_until_ended(start, grace, |node: &WorkerNode| {
+            // Whoever starts it with port 0 looks here for the port.
+            eprintln!(
+                "zkpnet {} worker {}: health http://{}/health",
+                env!("CARGO_PKG_VERSION"),
+                loaded.config.worker.id.as_str(),
+                node.addr()
+            );
+        })
+        .await
     })
 }
 
 /// A worker process's parts.
-pub struct WorkerNode {
+struct WorkerNode {
     session: SessionHandle,
     spool: Spool,
     guardian: GuardianHandle,
@@ -97,7 +80,7 @@ impl WorkerNode {
     ///
     /// # Errors
     /// See [`NodeError`].
-    pub async fn start(config: &Config, metrics: PrometheusHandle) -> Result<Self, NodeError> {
+    async fn start(config: &Config, metrics: PrometheusHandle) -> Result<Self, NodeError> {
         let data_dir = &config.storage.data_dir;
         std::fs::create_dir_all(data_dir)
             .map_err(|source| NodeError::Folder { path: data_dir.clone(), source })?;
@@ -150,13 +133,14 @@ impl WorkerNode {
     }
 
     /// Where health and metrics are served.
-    #[must_use]
-    pub const fn addr(&self) -> SocketAddr {
+    const fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
 
-    /// Comes back when the worker cannot go on: an actor that was given up, a server that ended.
-    pub async fn failed(&mut self) -> String {
+}
+
+impl RunningNode for WorkerNode {
+    async fn failed(&mut self) -> String {
         tokio::select! {
             Some(given_up) = self.given_up.recv() => given_up.to_string(),
             ended = self.server.ended() => match ended {
@@ -166,8 +150,7 @@ impl WorkerNode {
         }
     }
 
-    /// Takes the worker down within about `grace`.
-    pub async fn shutdown(self, grace: Duration) {
+    async fn shutdown(self, grace: Duration) {
         self.readiness.set_draining();
         let closing = grace / CLOSING_SHARE;
         self.session.drain(grace.saturating_sub(closing)).await;
