@@ -193,10 +193,15 @@ impl Shared {
         call: impl AsyncFnOnce(WorkerClient<Channel>) -> Result<T, Status>,
     ) -> Result<(Arc<Connection>, T), CallError> {
         let connection = Arc::clone(&lock(&self.current));
-        let status = match tokio::time::timeout(limit, call(client(&connection.channel))).await {
-            Ok(Ok(reply)) => return Ok((connection, reply)),
-            Ok(Err(status)) => status,
-            Err(_) => Status::deadline_exceeded("no answer in time"),
+        let mut left = connection.left.subscribe();
+        let status = tokio::select! {
+            called = tokio::time::timeout(limit, call(client(&connection.channel))) => match called {
+                Ok(Ok(reply)) => return Ok((connection, reply)),
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded("no answer in time"),
+            },
+            // Another call has found that this coordinator is not the one to ask: no use in waiting for it.
+            _ = left.wait_for(|left| *left) => Status::unavailable("left for another coordinator"),
         };
         let text = format!("{}: {}", connection.address, status.message());
         Err(match status.code() {

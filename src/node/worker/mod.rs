@@ -136,7 +136,6 @@ impl WorkerNode {
     const fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
-
 }
 
 impl RunningNode for WorkerNode {
