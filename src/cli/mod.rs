@@ -23,7 +23,7 @@ mod tls;
 
 pub use coordinator_args::CoordinatorArgs;
 pub use gateway_args::GatewayArgs;
-pub use node_args::{DemoArgs, DemoLoaded, DevArgs, TemporaryFolder};
+pub use node_args::{DemoArgs, DemoLoaded, DevArgs, TemporaryFolder, WorkerArgs};
 
 use client::{CallError, Client};
 use output::{Format, Printer};
@@ -58,6 +58,8 @@ pub enum Command {
     Coordinator(CoordinatorArgs),
     /// Run the public door of a cluster: finds the leader, survives its loss
     Gateway(GatewayArgs),
+    /// Run a worker: prove what the cluster's leader hands out
+    Worker(WorkerArgs),
     /// A command that does not start a node.
     #[command(flatten)]
     Client(ClientCommand),
