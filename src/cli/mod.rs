@@ -7,6 +7,7 @@
 //! that is not well); 2 wrong usage, files or configuration; 3 no answer (not reachable, too busy, outcome unknown, or not
 //! ended within `--wait`).
 
+mod bench;
 mod circuit;
 mod client;
 mod config;
@@ -65,6 +66,8 @@ pub enum ClientCommand {
     Proof(proof::ProofArgs),
     /// Look at what can be proved
     Circuit(circuit::CircuitArgs),
+    /// Measure a running service
+    Bench(bench::BenchArgs),
     /// Check a configuration
     Config(config::ConfigArgs),
     /// Ask a node whether it lives; for containers
@@ -120,6 +123,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Task(args) => task::run(args),
         ClientCommand::Proof(args) => proof::run(&args),
         ClientCommand::Circuit(args) => circuit::run(args),
+        ClientCommand::Bench(args) => bench::run(&args),
         ClientCommand::Config(args) => config::run(&args),
         ClientCommand::Healthcheck(args) => healthcheck::run(&args),
     };
