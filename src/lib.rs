@@ -4,7 +4,8 @@
 //! prove them with Groth16 on BLS12-381; every proof is verified before anyone hears of it.
 //!
 //! Modules in reading order. Imports run one way (`tests/tidy.rs` holds it):
-//! `ledger`, `proof`, `codec` ← `sealing`, `raft` ← `actors` ← `http` ← `gateway` ← `cli` ← `node` ← `main`; `config` stands beside.
+//! `ledger`, `proof`, `codec`, `tls` ← `sealing`, `raft` ← `actors` ← `http`, `rpc` ← `gateway` ← `cli` ← `node` ← `main`;
+//! `config` stands beside.
 
 pub mod actors;
 pub mod cli;
@@ -16,4 +17,6 @@ pub mod ledger;
 pub mod node;
 pub mod proof;
 pub mod raft;
+pub mod rpc;
 pub mod sealing;
+pub mod tls;

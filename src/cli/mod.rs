@@ -10,14 +10,18 @@
 mod bench;
 mod circuit;
 mod client;
+mod cluster;
 mod config;
+mod coordinator_args;
 mod gateway_args;
 mod healthcheck;
 mod node_args;
 mod output;
 mod proof;
 mod task;
+mod tls;
 
+pub use coordinator_args::CoordinatorArgs;
 pub use gateway_args::GatewayArgs;
 pub use node_args::{DemoArgs, DemoLoaded, DevArgs, TemporaryFolder};
 
@@ -50,6 +54,8 @@ pub enum Command {
     Dev(DevArgs),
     /// Run the whole service, prove one example task, check the proof, and end
     Demo(DemoArgs),
+    /// Run a coordinator: a member of the cluster, with the scheduler and the port for workers
+    Coordinator(CoordinatorArgs),
     /// Run the public door of a cluster: finds the leader, survives its loss
     Gateway(GatewayArgs),
     /// A command that does not start a node.
@@ -68,10 +74,14 @@ pub enum ClientCommand {
     Circuit(circuit::CircuitArgs),
     /// Measure a running service
     Bench(bench::BenchArgs),
+    /// Look at the members of a cluster, and change them
+    Cluster(cluster::ClusterArgs),
     /// Check a configuration
     Config(config::ConfigArgs),
     /// Ask a node whether it lives; for containers
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Make certificates, a token, or a data key for a cluster
+    Tls(tls::TlsArgs),
 }
 
 /// Where the service is, and how to print.
@@ -124,8 +134,10 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Proof(args) => proof::run(&args),
         ClientCommand::Circuit(args) => circuit::run(args),
         ClientCommand::Bench(args) => bench::run(&args),
+        ClientCommand::Cluster(args) => cluster::run(args),
         ClientCommand::Config(args) => config::run(&args),
         ClientCommand::Healthcheck(args) => healthcheck::run(&args),
+        ClientCommand::Tls(args) => tls::run(&args),
     };
     ExitCode::from(match result {
         Ok(Verdict::Done) => 0,

@@ -37,6 +37,12 @@ pub enum ProblemCode {
     UnknownTask,
     /// There is no such circuit.
     UnknownCircuit,
+    /// The cluster has no such member.
+    UnknownMember,
+    /// The cluster, as it is, does not allow the change.
+    ChangeRefused,
+    /// The request wants a token that it does not bring.
+    Unauthorized,
     /// The path exists and does not take this method.
     MethodNotAllowed,
     /// The body did not come in time.
@@ -76,10 +82,13 @@ impl ProblemCode {
             | Self::NotSupported
             | Self::InvalidProof
             | Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::UnknownPath | Self::UnknownTask | Self::UnknownCircuit => StatusCode::NOT_FOUND,
+            Self::UnknownPath | Self::UnknownTask | Self::UnknownCircuit | Self::UnknownMember => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::TaskFinished | Self::NoKeyYet => StatusCode::CONFLICT,
+            Self::TaskFinished | Self::NoKeyYet | Self::ChangeRefused => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::IdempotencyConflict => StatusCode::UNPROCESSABLE_ENTITY,
@@ -100,6 +109,9 @@ impl ProblemCode {
             Self::UnknownPath => "There is nothing here",
             Self::UnknownTask => "The task is not known",
             Self::UnknownCircuit => "The circuit is not known",
+            Self::UnknownMember => "The member is not known",
+            Self::ChangeRefused => "The change is refused",
+            Self::Unauthorized => "A token is needed",
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::RequestTimeout => "The request did not come in time",
             Self::TaskFinished => "The task has ended",

@@ -1,5 +1,6 @@
 //! What the handlers share: the front desk, the readiness switch, the metrics, and the limits of a request.
 
+use crate::actors::cluster_desk::ClusterDeskHandle;
 use crate::actors::tasks::TasksHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -11,6 +12,10 @@ use tokio::sync::{Semaphore, watch};
 pub struct AppState {
     /// The front desk.
     pub tasks: TasksHandle,
+    /// The members.
+    pub cluster: ClusterDeskHandle,
+    /// Who may change the cluster.
+    pub admin: AdminGate,
     /// Whether the node wants requests.
     pub readiness: Readiness,
     /// The process's recorder.
@@ -20,8 +25,39 @@ pub struct AppState {
 impl AppState {
     /// What the handlers are to use.
     #[must_use]
-    pub const fn new(tasks: TasksHandle, readiness: Readiness, metrics: PrometheusHandle) -> Self {
-        Self { tasks, readiness, metrics }
+    pub const fn new(
+        tasks: TasksHandle,
+        cluster: ClusterDeskHandle,
+        admin: AdminGate,
+        readiness: Readiness,
+        metrics: PrometheusHandle,
+    ) -> Self {
+        Self { tasks, cluster, admin, readiness, metrics }
+    }
+}
+
+/// Judges a token; the composition root knows the right one.
+type TokenJudge = dyn Fn(&str) -> bool + Send + Sync;
+
+/// Who may change the cluster. Clones are the same.
+#[derive(Clone)]
+pub struct AdminGate(Option<Arc<TokenJudge>>);
+
+impl AdminGate {
+    /// Whoever reaches the port.
+    #[must_use]
+    pub const fn open() -> Self {
+        Self(None)
+    }
+
+    /// Who brings a token that `judge` finds right.
+    #[must_use]
+    pub fn for_holders_of(judge: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(judge)))
+    }
+
+    pub(super) fn allows(&self, token: Option<&str>) -> bool {
+        self.0.as_ref().is_none_or(|judge| token.is_some_and(|token| judge(token)))
     }
 }
 
