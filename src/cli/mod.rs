@@ -7,6 +7,7 @@
 //! that is not well); 2 wrong usage, files or configuration; 3 no answer (not reachable, too busy, outcome unknown, or not
 //! ended within `--wait`).
 
+mod bench;
 mod circuit;
 mod client;
 mod cluster;
@@ -76,6 +77,8 @@ pub enum ClientCommand {
     Raft(raft::RaftArgs),
     /// Look at what can be proved
     Circuit(circuit::CircuitArgs),
+    /// Measure a running service
+    Bench(bench::BenchArgs),
     /// Look at the members of a cluster, and change them
     Cluster(cluster::ClusterArgs),
     /// Check a configuration
@@ -136,6 +139,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Proof(args) => proof::run(&args),
         ClientCommand::Raft(args) => raft::run(&args),
         ClientCommand::Circuit(args) => circuit::run(args),
+        ClientCommand::Bench(args) => bench::run(&args),
         ClientCommand::Cluster(args) => cluster::run(args),
         ClientCommand::Config(args) => config::run(&args),
         ClientCommand::Healthcheck(args) => healthcheck::run(&args),
