@@ -8,3 +8,6 @@
 
 mod history;
 mod support;
+
+mod follower_killed;
+mod leader_killed;

@@ -90,7 +90,11 @@ pub(crate) fn check(operations: &[Operation]) -> Result<usize, String> {
 }
 
 fn line(operation: &Operation) -> String {
-    let returned = operation.returned.map_or("          …".to_owned(), |at| format!("{:>10.4}s", at.as_secs_f64()));
+    let returned =
+        operation.returned.map_or("          …".to_owned(), |at| format!("{:>10.4}s", at.as_secs_f64()));
     let invoked = operation.invoked.as_secs_f64();
-    format!("{invoked:>10.4}s {returned} {:<12} {:?} -> {:?}", operation.client, operation.call, operation.reply)
+    format!(
+        "{invoked:>10.4}s {returned} {:<12} {:?} -> {:?}",
+        operation.client, operation.call, operation.reply
+    )
 }

@@ -84,22 +84,14 @@ fn a_request_without_an_answer_may_have_been_done_or_not_and_later() {
     let unknown = |call, invoked| operation(call, Reply::Unknown, invoked, 0);
     assert!(check(&[unknown(Call::Submit, 0), submit(2, 3)]).is_ok());
     assert!(check(&[unknown(Call::Submit, 0), operation(Call::Look, Reply::NotThere, 2, 3)]).is_ok());
-    let late = [
-        submit(0, 1),
-        unknown(Call::Cancel, 2),
-        look(Phase::Open, 4, 5),
-        look(Phase::Cancelled, 6, 7),
-    ];
+    let late =
+        [submit(0, 1), unknown(Call::Cancel, 2), look(Phase::Open, 4, 5), look(Phase::Cancelled, 6, 7)];
     assert!(check(&late).is_ok());
     // It has not been done before it was asked.
     assert!(check(&[submit(0, 1), look(Phase::Cancelled, 2, 3), unknown(Call::Cancel, 4)]).is_err());
     // Once it was seen undone and could not be done any more, it was not done.
-    let done_twice = [
-        submit(0, 1),
-        unknown(Call::Cancel, 2),
-        look(completed("p"), 4, 5),
-        look(Phase::Cancelled, 6, 7),
-    ];
+    let done_twice =
+        [submit(0, 1), unknown(Call::Cancel, 2), look(completed("p"), 4, 5), look(Phase::Cancelled, 6, 7)];
     assert!(check(&done_twice).is_err());
 }
 
