@@ -9,5 +9,16 @@
 mod history;
 mod support;
 
+mod all_killed;
+mod disk_full;
+mod disk_wiped;
+mod follower_cut_off;
 mod follower_killed;
+mod gateway_killed;
+mod leader_cut_off;
 mod leader_killed;
+mod member_replaced;
+mod rolling_restart;
+mod slow_fsync;
+mod worker_frozen;
+mod worker_killed;

@@ -1,7 +1,7 @@
 //! What must hold at the end of every scenario, whatever broke in it.
 
 use super::cluster::Cluster;
-use super::{LIMIT, poll_for, poll_until};
+use super::{LIMIT, poll_for, poll_maybe};
 use crate::history::{self, Call, Phase, Reply};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -109,24 +109,22 @@ pub(crate) fn metric(cluster: &Cluster, host: &str, name: &str) -> u64 {
     line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64
 }
 
-/// All coordinators say the same hash of the same entry.
+/// The coordinators compare their states themselves, after one entry; what they compare must be as new as the scenario's end.
 fn states_are_equal(cluster: &Cluster, hosts: &[String]) {
+    let end = cluster.view(&hosts[0]).unwrap().applied;
     let client = cluster.client(&hosts[0], LIMIT);
     let mut last = Value::Null;
-    let same = |members: &Vec<Value>| {
-        let states: BTreeSet<(Option<u64>, Option<&str>)> = members
-            .iter()
-            .filter(|member| hosts.iter().any(|host| member["name"] == host.as_str()))
-            .map(|member| (member["applied_index"].as_u64(), member["state_hash"].as_str()))
-            .collect();
-        states.len() == 1 && states.iter().all(|(index, hash)| index.is_some() && hash.is_some())
-    };
-    let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        poll_until("the coordinators to hold the same state", || {
-            last = client.get("/api/v1/cluster").ok()?.body;
-            let members = last["members"].as_array()?;
-            (members.len() >= hosts.len() && same(members)).then_some(())
-        });
-    }));
-    assert!(waited.is_ok(), "the states differ: {last}");
+    let compared = poll_maybe(LIMIT, || {
+        last = client.get("/api/v1/cluster").ok()?.body;
+        assert_ne!(last["state_hashes"], "differ", "{last}");
+        let hashes = hosts.iter().map(|host| state_hash(&last, host)).collect::<Option<BTreeSet<&str>>>()?;
+        let is_new = last["compared_at_index"].as_u64()? >= end;
+        (is_new && hashes.len() == 1 && last["state_hashes"] == "agree").then_some(())
+    });
+    assert!(compared.is_some(), "the states after entry {end} were not found equal: {last}");
+}
+
+fn state_hash<'a>(cluster: &'a Value, host: &str) -> Option<&'a str> {
+    let members = cluster["members"].as_array()?;
+    members.iter().find(|member| member["name"] == host)?["state_hash"].as_str()
 }

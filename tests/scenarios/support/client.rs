@@ -13,6 +13,7 @@ pub(crate) struct Answer {
 
 /// Why there is none.
 #[derive(Debug)]
+#[expect(dead_code, reason = "the causes are shown when a test fails")]
 pub(crate) enum NoAnswer {
     /// No connection came about, so that nothing was asked.
     NotAsked(String),

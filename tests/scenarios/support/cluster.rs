@@ -170,6 +170,41 @@ impl Cluster {
         format!("{}:{port}", self.lab.address(host))
     }
 
+    /// Where the APIs of all coordinators are.
+    pub(crate) fn apis(&self) -> Vec<String> {
+        self.coordinators.iter().map(|host| self.api(host)).collect()
+    }
+
+    /// The tasks that a worker holds a lease of, as the cluster believes.
+    pub(crate) fn held_by(&self, worker: &str) -> Vec<String> {
+        let client = self.client(&self.leader(), Duration::from_secs(5));
+        let mut held = Vec::new();
+        for status in ["assigned", "in_progress"] {
+            let page = client.get(&format!("/api/v1/tasks?limit=500&status={status}")).unwrap();
+            let tasks = page.body["tasks"].as_array().unwrap_or_else(|| panic!("{page:?}"));
+            let of_worker = tasks.iter().filter(|task| task["worker_id"] == worker);
+            held.extend(of_worker.map(|task| task["task_id"].as_str().unwrap().to_owned()));
+        }
+        held
+    }
+
+    /// Stops a worker's process (SIGSTOP) at a moment at which it holds a lease, and says of which task.
+    pub(crate) fn freeze_at_work(&mut self, worker: &str) -> String {
+        poll_until(&format!("{worker} to be caught at work"), || {
+            if self.held_by(worker).is_empty() {
+                return None;
+            }
+            self.process(worker).signal("STOP");
+            // Reports that were under way have arrived when two looks in a row agree.
+            let (first, second) = (self.held_by(worker), self.held_by(worker));
+            if let Some(task) = first.iter().find(|task| second.contains(task)) {
+                return Some(task.clone());
+            }
+            self.process(worker).signal("CONT");
+            None
+        })
+    }
+
     /// A client of a host that gives up after `limit`.
     pub(crate) fn client(&self, host: &str, limit: Duration) -> Client {
         Client::new(&self.api(host), limit)
@@ -240,6 +275,12 @@ impl Cluster {
             let (_, body) = client.look(&task, "?wait=30s");
             (body["status"] == "completed").then_some(body)
         })
+    }
+
+    /// The cluster's member of this name, as the leader lists it.
+    pub(crate) fn member(&self, name: &str) -> Option<Value> {
+        let answer = self.client(&self.leader(), Duration::from_secs(5)).get("/api/v1/cluster").ok()?;
+        answer.body["members"].as_array()?.iter().find(|member| member["name"] == name).cloned()
     }
 
     /// Whether a process has ended without having been asked to.

@@ -4,11 +4,13 @@ pub(crate) mod checks;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod configs;
+pub(crate) mod disk;
 pub(crate) mod lab;
 #[cfg(test)]
 mod lab_tests;
 pub(crate) mod load;
 pub(crate) mod process;
+pub(crate) mod shim;
 
 pub(crate) use cluster::{Cluster, Plan};
 pub(crate) use load::Load;
@@ -24,13 +26,18 @@ pub(crate) fn poll_until<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Polls until `probe` finds something, for `limit` at most.
-pub(crate) fn poll_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn poll_for<T>(limit: Duration, what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    poll_maybe(limit, probe).unwrap_or_else(|| panic!("waited in vain for {limit:?}: {what}"))
+}
+
+/// Polls until `probe` finds something, or not within `limit`.
+pub(crate) fn poll_maybe<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
-        if let Some(found) = probe() {
+        let found = probe();
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited in vain for {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(25));
     }
 }
