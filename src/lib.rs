@@ -4,15 +4,18 @@
 //! prove them with Groth16 on BLS12-381; every proof is verified before anyone hears of it.
 //!
 //! Modules in reading order. Imports run one way (`tests/tidy.rs` holds it):
-//! `ledger`, `proof`, `codec` ← `sealing`, `raft` ← `actors` ← `http` ← `cli` ← `node` ← `main`; `config` stands beside.
+//! `ledger`, `proof`, `codec`, `tls` ← `sealing`, `raft` ← `actors` ← `http`, `rpc` ← `gateway` ← `cli` ← `node` ← `main`;
+//! `config` stands beside.
 
 pub mod actors;
 pub mod cli;
 pub mod codec;
 pub mod config;
+pub mod gateway;
 pub mod http;
 pub mod ledger;
 pub mod node;
 pub mod proof;
 pub mod raft;
+pub mod rpc;
 pub mod sealing;

@@ -15,9 +15,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("raft", &["ledger", "codec"]),
     ("actors", &["ledger", "proof", "codec", "sealing", "raft"]),
-    ("http", &["ledger", "proof", "actors"]),
-    ("cli", &["ledger", "proof", "config", "http"]),
-    ("node", &["ledger", "proof", "codec", "sealing", "config", "raft", "actors", "http", "cli"]),
+    ("http", &["ledger", "proof", "raft", "actors"]),
+    ("rpc", &["ledger", "proof", "codec", "tls", "actors"]),
+    ("gateway", &["ledger", "http"]),
+    ("cli", &["ledger", "proof", "config", "http", "raft", "tls"]),
+    (
+        "node",
+        &["ledger", "proof", "codec", "tls", "sealing", "config", "raft", "actors", "http", "rpc", "gateway", "cli"],
+    ),
 ];
 
 /// Where the code is asked to be split.
@@ -129,8 +134,15 @@ fn the_pure_modules_name_no_runtime_and_read_no_clock() {
 }
 
 #[test]
-fn only_the_codec_names_bincode_and_only_raft_names_openraft_and_redb() {
-    for (word, home) in [("bincode::", "codec.rs"), ("openraft::", "raft"), ("redb::", "raft")] {
+fn libraries_that_have_one_home_are_named_nowhere_else() {
+    let homes = [
+        ("bincode::", "codec.rs"),
+        ("openraft::", "raft"),
+        ("redb::", "raft"),
+        ("tonic::", "rpc"),
+        ("prost::", "rpc"),
+    ];
+    for (word, home) in homes {
         for file in rust_files(&source()).into_iter().filter(|file| !is_test_file(file)) {
             let is_home = file.strip_prefix(source()).unwrap().starts_with(home);
             assert!(is_home || !code_of(&file).contains(word), "{} names {word}", file.display());

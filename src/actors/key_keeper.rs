@@ -1,10 +1,11 @@
-//! The key keeper: sees to it that every circuit that is wanted has a key. While this node leads it makes missing keys,
-//! one at a time on a thread of its own, stores them, and proposes their registration; the first registration of a
-//! circuit wins.
+//! The key keeper: sees to it that every circuit that is wanted has a key, and that this node holds the file of every key
+//! that is registered. While this node leads it makes missing keys, one at a time on a thread of its own, stores them, has
+//! a majority of the coordinators hold them, and proposes their registration; the first registration of a circuit wins.
 
 use super::cpu_pool::CpuPool;
 use super::events::{Committed, Completeness, LeadershipChanged, Subscriber};
 use super::guardian::{GuardianHandle, Supervised};
+use super::key_spread::{KeySpread, SpreadError};
 use super::raft_node::{RaftNodeHandle, leading_term};
 use crate::ledger::{Circuit, CircuitId, Command, Digest, Event, Ledger};
 use crate::proof::{CircuitSpec, KeyError, KeyManifest, KeyStore, ProvingKey, catalog};
@@ -15,20 +16,33 @@ use std::time::Duration;
 
 /// After a key could not be made or registered, the next try waits this long.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// After a registered key was nowhere to be had.
+const MISSING_PAUSE: Duration = Duration::from_secs(5);
 
 /// The actor.
 pub struct KeyKeeper {
-    raft: RaftNodeHandle,
-    store: KeyStore,
-    pool: CpuPool,
-    preload: Vec<CircuitId>,
+    parts: Parts,
     is_leading: bool,
     is_busy: bool,
     is_woken: bool,
     /// Circuits whose key could not be provided in this pass: they do not keep the others waiting.
     set_aside: BTreeSet<CircuitId>,
+    /// Registered keys that were seen in this node's folder.
+    here: BTreeSet<Digest>,
+    /// Registered keys that could not be had, so that it is told once and not at every try.
+    missing: BTreeSet<Digest>,
     /// The next pass, after one that could not provide everything.
     timer: Option<SpawnHandle>,
+}
+
+/// What the keeper works with.
+#[derive(Clone)]
+struct Parts {
+    raft: RaftNodeHandle,
+    store: KeyStore,
+    pool: CpuPool,
+    spread: KeySpread,
+    preload: Vec<CircuitId>,
 }
 
 #[derive(Message)]
@@ -42,18 +56,18 @@ impl KeyKeeper {
         raft: RaftNodeHandle,
         store: KeyStore,
         pool: CpuPool,
+        spread: KeySpread,
         preload: Vec<CircuitId>,
     ) {
-        let factory_raft = raft.clone();
+        let parts = Parts { raft: raft.clone(), store, pool, spread, preload };
         let factory = move || Self {
-            raft: factory_raft.clone(),
-            store: store.clone(),
-            pool: pool.clone(),
-            preload: preload.clone(),
+            parts: parts.clone(),
             is_leading: false,
             is_busy: false,
             is_woken: false,
             set_aside: BTreeSet::new(),
+            here: BTreeSet::new(),
+            missing: BTreeSet::new(),
             timer: None,
         };
         let address = guardian.supervise(factory).await;
@@ -63,29 +77,40 @@ impl KeyKeeper {
     }
 
     fn run(&mut self, context: &mut Context<Self>) {
-        if !self.is_leading {
-            return;
-        }
         if self.is_busy {
             self.is_woken = true;
             return;
         }
         self.is_busy = true;
         self.is_woken = false;
-        let (raft, store, pool) = (self.raft.clone(), self.store.clone(), self.pool.clone());
-        let (preload, set_aside) = (self.preload.clone(), self.set_aside.clone());
-        let work = async move { provide_next(&raft, store, &pool, preload, set_aside).await };
+        let parts = self.parts.clone();
+        let (is_leading, set_aside, here) = (self.is_leading, self.set_aside.clone(), self.here.clone());
+        let work = async move {
+            let provided =
+                if is_leading { parts.provide_next(set_aside).await } else { Progress::NothingWanted };
+            match provided {
+                Progress::NothingWanted => parts.fetch_next(here).await,
+                other => other,
+            }
+        };
         let next = |progress: Progress, keeper: &mut Self, context: &mut Context<Self>| {
             keeper.is_busy = false;
             match progress {
                 Progress::Provided => keeper.run(context),
+                Progress::Here(digest) => {
+                    keeper.here.insert(digest);
+                    keeper.missing.remove(&digest);
+                    keeper.run(context);
+                }
+                Progress::Missing(digest, error) => {
+                    if keeper.missing.insert(digest) {
+                        tracing::warn!(%error, "a registered key is not in this node's folder; tries again");
+                    }
+                    keeper.wake_later(MISSING_PAUSE, context);
+                }
                 Progress::NothingWanted if keeper.is_woken => keeper.run(context),
                 Progress::NothingWanted if keeper.set_aside.is_empty() => {}
-                Progress::NothingWanted | Progress::NotNow => {
-                    if keeper.timer.is_none() {
-                        keeper.timer = Some(context.notify_later(Wake, RETRY_PAUSE));
-                    }
-                }
+                Progress::NothingWanted | Progress::NotNow => keeper.wake_later(RETRY_PAUSE, context),
                 Progress::Failed(circuit) => {
                     keeper.set_aside.insert(circuit);
                     keeper.run(context);
@@ -94,60 +119,90 @@ impl KeyKeeper {
         };
         context.spawn(actix::fut::wrap_future(work).map(next));
     }
+
+    fn wake_later(&mut self, pause: Duration, context: &mut Context<Self>) {
+        if self.timer.is_none() {
+            self.timer = Some(context.notify_later(Wake, pause));
+        }
+    }
 }
 
 enum Progress {
     Provided,
+    /// This registered key is in this node's folder.
+    Here(Digest),
+    /// This registered key is nowhere to be had, now.
+    Missing(Digest, SpreadError),
     NothingWanted,
     /// This circuit's key could not be had.
     Failed(CircuitId),
-    /// The ledger could not be asked or told.
+    /// The ledger could not be asked or told, or other coordinators are out of reach.
     NotNow,
 }
 
-/// Makes, or finds, and registers the key of one circuit that has none.
-async fn provide_next(
-    raft: &RaftNodeHandle,
-    store: KeyStore,
-    pool: &CpuPool,
-    preload: Vec<CircuitId>,
-    set_aside: BTreeSet<CircuitId>,
-) -> Progress {
-    let question = move |ledger: &Ledger| {
-        let missing = preload.iter().filter(|id| ledger.circuit(id).is_none());
-        let wanted = missing.chain(ledger.wanted_circuits()).filter(|id| !set_aside.contains(*id));
-        wanted.filter_map(|id| Some((id.clone(), catalog::find(id.as_str())?))).next()
-    };
-    let Ok(wanted) = raft.local(question).await else { return Progress::NotNow };
-    let Some((id, spec)) = wanted else { return Progress::NothingWanted };
-    let manifest = match pool.run(move || find_or_make(&store, spec)).await {
-        Ok(Ok(manifest)) => manifest,
-        Ok(Err(error)) => {
-            tracing::error!(circuit = spec.name, %error, "no key could be provided");
+impl Parts {
+    /// Makes, or finds, and registers the key of one circuit that has none.
+    async fn provide_next(&self, set_aside: BTreeSet<CircuitId>) -> Progress {
+        let preload = self.preload.clone();
+        let question = move |ledger: &Ledger| {
+            let missing = preload.iter().filter(|id| ledger.circuit(id).is_none());
+            let wanted = missing.chain(ledger.wanted_circuits()).filter(|id| !set_aside.contains(*id));
+            wanted.filter_map(|id| Some((id.clone(), catalog::find(id.as_str())?))).next()
+        };
+        let Ok(wanted) = self.raft.local(question).await else { return Progress::NotNow };
+        let Some((id, spec)) = wanted else { return Progress::NothingWanted };
+        let store = self.store.clone();
+        let manifest = match self.pool.run(move || find_or_make(&store, spec)).await {
+            Ok(Ok(manifest)) => manifest,
+            Ok(Err(error)) => {
+                tracing::error!(circuit = spec.name, %error, "no key could be provided");
+                return Progress::Failed(id);
+            }
+            Err(error) => {
+                tracing::error!(circuit = spec.name, %error, "no key could be provided");
+                return Progress::Failed(id);
+            }
+        };
+        let Some(circuit) = registration(spec, &manifest) else {
+            tracing::error!(circuit = spec.name, "the key's manifest cannot be registered");
             return Progress::Failed(id);
+        };
+        // Before it can be named in the ledger, so that the loss of this node's disk does not lose the circuit's key.
+        if let Err(error) = self.spread.spread(&id, circuit.proving_key).await {
+            tracing::warn!(circuit = spec.name, %error, "the key is not registered yet");
+            return Progress::NotNow;
         }
-        Err(error) => {
-            tracing::error!(circuit = spec.name, %error, "no key could be provided");
-            return Progress::Failed(id);
+        let command = Command::RegisterCircuit(Box::new(circuit));
+        match self.raft.propose(command).await.map(|decided| decided.reply) {
+            Ok(Ok(_)) => {
+                tracing::info!(circuit = spec.name, key = %manifest.proving_key, "circuit registered");
+                Progress::Provided
+            }
+            // Another key was first: it is the circuit's, and this one is of no use.
+            Ok(Err(rejection)) => {
+                tracing::warn!(circuit = spec.name, %rejection, "the circuit is registered with another key");
+                Progress::Provided
+            }
+            Err(error) => {
+                tracing::debug!(circuit = spec.name, %error, "the key could not be registered");
+                Progress::NotNow
+            }
         }
-    };
-    let Some(circuit) = registration(spec, &manifest) else {
-        tracing::error!(circuit = spec.name, "the key's manifest cannot be registered");
-        return Progress::Failed(id);
-    };
-    match raft.propose(Command::RegisterCircuit(Box::new(circuit))).await.map(|decided| decided.reply) {
-        Ok(Ok(_)) => {
-            tracing::info!(circuit = spec.name, key = %manifest.proving_key, "circuit registered");
-            Progress::Provided
+    }
+
+    /// Sees to it that one more of the registered keys is in this node's folder.
+    async fn fetch_next(&self, here: BTreeSet<Digest>) -> Progress {
+        let question = move |ledger: &Ledger| {
+            ledger.circuits().map(|circuit| circuit.proving_key).find(|digest| !here.contains(digest))
+        };
+        let Ok(missing) = self.raft.local(question).await else { return Progress::NotNow };
+        let Some(digest) = missing else { return Progress::NothingWanted };
+        if self.spread.is_here(digest).await {
+            return Progress::Here(digest);
         }
-        // Another key was first: it is the circuit's, and this one is of no use.
-        Ok(Err(rejection)) => {
-            tracing::warn!(circuit = spec.name, %rejection, "the circuit is registered with another key");
-            Progress::Provided
-        }
-        Err(error) => {
-            tracing::debug!(circuit = spec.name, %error, "the key could not be registered");
-            Progress::NotNow
+        match self.spread.fetch(digest).await {
+            Ok(()) => Progress::Here(digest),
+            Err(error) => Progress::Missing(digest, error),
         }
     }
 }
@@ -184,7 +239,7 @@ impl Actor for KeyKeeper {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.is_leading = leading_term(&self.raft.leadership()).is_some();
+        self.is_leading = leading_term(&self.parts.raft.leadership()).is_some();
         self.run(context);
     }
 }
@@ -204,9 +259,16 @@ impl Handler<Committed> for KeyKeeper {
     fn handle(&mut self, message: Committed, context: &mut Self::Context) {
         let is_gap = message.completeness == Completeness::AfterGap;
         if is_gap {
-            self.is_leading = leading_term(&self.raft.leadership()).is_some();
+            self.is_leading = leading_term(&self.parts.raft.leadership()).is_some();
         }
-        if is_gap || message.events.iter().any(|event| matches!(event, Event::TaskSubmitted { .. })) {
+        // A task may want a circuit that has no key; only a leader makes keys.
+        let is_leading = self.is_leading;
+        let is_ours = |event: &Event| match event {
+            Event::TaskSubmitted { .. } => is_leading,
+            Event::CircuitRegistered(_) => true,
+            _ => false,
+        };
+        if is_gap || message.events.iter().any(is_ours) {
             self.run(context);
         }
     }

@@ -17,10 +17,12 @@
 
 pub mod ask;
 pub mod clock;
+pub mod cluster_desk;
 pub mod cpu_pool;
 pub mod events;
 pub mod guardian;
 pub mod key_keeper;
+pub mod key_spread;
 pub mod prover_pool;
 pub mod raft_node;
 pub mod scheduler;

@@ -9,13 +9,18 @@
 
 mod circuit;
 mod client;
+mod cluster;
 mod config;
+mod coordinator_args;
+mod gateway_args;
 mod healthcheck;
 mod node_args;
 mod output;
 mod proof;
 mod task;
 
+pub use coordinator_args::CoordinatorArgs;
+pub use gateway_args::GatewayArgs;
 pub use node_args::{DemoArgs, DemoLoaded, DevArgs, TemporaryFolder};
 
 use client::{CallError, Client};
@@ -47,6 +52,8 @@ pub enum Command {
     Dev(DevArgs),
     /// Run the whole service, prove one example task, check the proof, and end
     Demo(DemoArgs),
+    /// Run the public door of a cluster: finds the leader, survives its loss
+    Gateway(GatewayArgs),
     /// A command that does not start a node.
     #[command(flatten)]
     Client(ClientCommand),
@@ -61,6 +68,8 @@ pub enum ClientCommand {
     Proof(proof::ProofArgs),
     /// Look at what can be proved
     Circuit(circuit::CircuitArgs),
+    /// Look at the members of a cluster, and change them
+    Cluster(cluster::ClusterArgs),
     /// Check a configuration
     Config(config::ConfigArgs),
     /// Ask a node whether it lives; for containers
@@ -116,6 +125,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Task(args) => task::run(args),
         ClientCommand::Proof(args) => proof::run(&args),
         ClientCommand::Circuit(args) => circuit::run(args),
+        ClientCommand::Cluster(args) => cluster::run(args),
         ClientCommand::Config(args) => config::run(&args),
         ClientCommand::Healthcheck(args) => healthcheck::run(&args),
     };

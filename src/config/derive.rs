@@ -29,6 +29,18 @@ pub(crate) fn lay(hostname: Option<&str>, layers: &mut Layers) {
 fn lay_beside(path: &str, port: &str, layers: &mut Layers) {
     let raft = "raft.advertise_address";
     let (Some(address), Some(port)) = (normal(raft, layers), normal(port, layers)) else { return };
+    let Some(spec) = key(path).filter(|_| !layers.is_set(path)) else { return };
+    if !spec.roles.contains(layers.role) {
+        layers.set(spec, Written::text(format!("{PLACEHOLDER}:1")), Origin::Default);
+        return;
+    }
+    if port == "0" {
+        layers.break_key(spec);
+        let reason =
+            "a port that is taken at random cannot be told to others; write host and port, or a port to take";
+        layers.errors.push(ConfigError::Missing { key: path.to_owned(), reason: reason.to_owned() });
+        return;
+    }
     let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
     lay_text(path, format!("{host}:{port}"), raft, "raft.advertise_address", layers);
 }

@@ -16,6 +16,7 @@ pub(crate) fn check(config: &Config, layers: &mut Layers) {
     own_address(config, layers);
     raft_tls(config, layers);
     worker_tls(config, layers);
+    shared_key(config, layers);
     who_may_speak(config, layers);
     tasks(config, layers);
     ports(config, layers);
@@ -136,6 +137,19 @@ fn worker_tls(config: &Config, layers: &mut Layers) {
         let reason = format!("TLS needs `{path}`");
         conflict(layers, &["worker.tls_enabled", path], worker.tls_enabled && file.is_none(), reason);
     }
+}
+
+/// What one coordinator seals another must open.
+fn shared_key(config: &Config, layers: &mut Layers) {
+    let raft = &config.raft;
+    let others = raft.peers.iter().any(|peer| peer.id != raft.node_id) || !raft.join.is_empty();
+    conflict(
+        layers,
+        &["storage.key_file", "raft.peers", "raft.join"],
+        others && config.storage.key_file.is_none(),
+        "coordinators of one cluster share the key that encrypts tasks' inputs: make it with `zkpnet tls data-key --out \
+         FILE`, copy it to each of them and name it in `storage.key_file`",
+    );
 }
 
 /// A coordinator that others on the network are told of asks them who they are, unless the operator says otherwise.

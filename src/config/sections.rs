@@ -68,6 +68,8 @@ section! {
     RaftConfig = "raft"
     /// This node's name among the members; never given to another node, never reused after its disk is lost.
     node_id: Id = Derived("`coordinator.id`"), Type, Roles::LEDGER, Now;
+    /// Host name or IP address to listen on for the other members.
+    host: Host = Same("0.0.0.0"), Type, Roles::CLUSTER, Now;
     /// Port on which members speak Raft.
     raft_port: u16 = Same("7000"), Between("1", "65535"), Roles::LEDGER, Now;
     /// Where the other members reach this node, as `host:port`; a wildcard such as 0.0.0.0 reaches nobody.
@@ -81,11 +83,11 @@ section! {
     /// The first members of the cluster, this node among them, the same list on all of them; in a variable `id=address,id=address`.
     peers: Vec<Peer> = Unset, Type, Roles::CLUSTER, Now;
     /// How often a leader makes itself heard.
-    heartbeat_interval: Duration = Same("250ms"), Between("10ms", "1m"), Roles::LEDGER, Now;
+    heartbeat_interval: Duration = Same("100ms"), Between("10ms", "1m"), Roles::LEDGER, Now;
     /// Shortest silence of the leader after which a member stands for election; more than twice the heartbeat.
-    election_timeout_min: Duration = Same("1500ms"), Between("50ms", "5m"), Roles::LEDGER, Now;
+    election_timeout_min: Duration = Same("400ms"), Between("50ms", "5m"), Roles::LEDGER, Now;
     /// Longest such silence; each member draws its own between the two, so that not all stand at once.
-    election_timeout_max: Duration = Same("3s"), Between("100ms", "10m"), Roles::LEDGER, Now;
+    election_timeout_max: Duration = Same("700ms"), Between("100ms", "10m"), Roles::LEDGER, Now;
     /// A snapshot is made after so many log entries.
     snapshot_entries: u64 = Same("10000"), Between("10", "10000000"), Roles::LEDGER, Now;
     /// A snapshot is made after so many bytes of log.
@@ -111,7 +113,8 @@ section! {
     data_dir: PathBuf = PerRole { demo: "data/demo", dev: "data/dev", coordinator: "/var/lib/zkp", worker: "/var/lib/zkp", gateway: "/var/lib/zkp" }, Type, Roles::KEYS, Now;
     /// Directory of proving and verifying keys.
     keys_dir: PathBuf = Derived("`keys` in `storage.data_dir`"), Type, Roles::KEYS, Now;
-    /// File of the key that encrypts tasks' inputs; not set: dev makes `data.key` in `storage.data_dir`.
+    /// File of the key that encrypts tasks' inputs, the same on every coordinator; not set: a node that is alone makes
+    /// `data.key` in `storage.data_dir`.
     key_file: Option<PathBuf> = Unset, Type, Roles::LEDGER, Now;
 }
 
@@ -185,7 +188,7 @@ section! {
     /// Coordinators' HTTP addresses, one or several; the gateway finds the leader among them.
     coordinators: Vec<Address> = Same("127.0.0.1:8090"), Type, Roles::DOOR, Now;
     /// How long a request waits for a leader during a failover before it is answered 503.
-    failover_wait: Duration = Same("10s"), Between("0ms", "5m"), Roles::DOOR, Now;
+    failover_wait: Duration = Same("10s"), Between("0ms", "1h"), Roles::DOOR, Now;
 }
 
 section! {

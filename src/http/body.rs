@@ -17,9 +17,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const PARSED_APART_FROM_BYTES: usize = 32 << 10;
 
 /// A body in memory, and the room that it takes until it is dropped.
-struct Received {
+pub(crate) struct Received {
     bytes: Vec<u8>,
     _room: Room,
+}
+
+impl Received {
+    /// Takes the bytes out; the room is taken for as long as this lives.
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
 }
 
 /// Reads the body as JSON and decodes it.
@@ -90,7 +97,12 @@ fn content_length(request: &HttpRequest) -> Option<u64> {
     request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn receive(request: &HttpRequest, payload: web::Payload, limits: &Limits) -> Result<Received, Problem> {
+/// Reads a body as it is, within its limits.
+pub(crate) async fn receive(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limits: &Limits,
+) -> Result<Received, Problem> {
     if content_length(request).is_some_and(|length| length > limits.body_bytes_max as u64) {
         return Err(too_large(limits));
     }

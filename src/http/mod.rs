@@ -10,6 +10,7 @@
 
 mod body;
 mod circuits;
+mod cluster;
 mod cursor;
 mod fields;
 mod health;
@@ -32,5 +33,14 @@ mod time_text;
 pub use openapi::openapi_json;
 pub use problem::{ProblemBody, ProblemCode};
 pub use server::{HttpError, HttpOptions, RunningServer, start};
-pub use state::{AppState, Phase, Readiness};
+pub use state::{AdminGate, AppState, Phase, Readiness};
+// What another server of the same API needs: the gateway.
+pub(crate) use body::receive;
+pub(crate) use problem::Problem;
+pub(crate) use request_id::RequestId;
+pub(crate) use root::root;
+pub(crate) use routes::{get, post, unknown_path};
+pub(crate) use server::{limits, serve};
+pub(crate) use state::Limits;
+pub(crate) use tasks::read::requested_wait;
 pub(crate) use time_text::parse_duration;

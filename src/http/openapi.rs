@@ -2,7 +2,7 @@
 //!
 //! `tests/api/openapi.json` holds it: a change of the API is a change of that file, in the same commit.
 
-use super::{circuits, health, metrics, proofs, root, tasks};
+use super::{circuits, cluster, health, metrics, proofs, root, tasks};
 use actix_web::HttpResponse;
 use std::sync::LazyLock;
 use utoipa::OpenApi;
@@ -22,6 +22,8 @@ use utoipa::OpenApi;
         circuits::list,
         circuits::get,
         circuits::verifying_key,
+        cluster::get,
+        cluster::change,
         health::health,
         health::livez,
         health::readyz,
@@ -34,6 +36,7 @@ use utoipa::OpenApi;
         (name = "tasks", description = "Submit tasks, look at them, withdraw them"),
         (name = "proofs", description = "Check proofs"),
         (name = "circuits", description = "What can be proved, and the keys to check it with"),
+        (name = "cluster", description = "The members, and changes of them"),
         (name = "node", description = "How the node does")
     )
 )]

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 /// The media type of a problem document.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// The header that carries a request's id.
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What went wrong, for programs. The words are part of the API and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -37,6 +37,12 @@ pub enum ProblemCode {
     UnknownTask,
     /// There is no such circuit.
     UnknownCircuit,
+    /// The cluster has no such member.
+    UnknownMember,
+    /// The cluster, as it is, does not allow the change.
+    ChangeRefused,
+    /// The request wants a token that it does not bring.
+    Unauthorized,
     /// The path exists and does not take this method.
     MethodNotAllowed,
     /// The body did not come in time.
@@ -76,10 +82,13 @@ impl ProblemCode {
             | Self::NotSupported
             | Self::InvalidProof
             | Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::UnknownPath | Self::UnknownTask | Self::UnknownCircuit => StatusCode::NOT_FOUND,
+            Self::UnknownPath | Self::UnknownTask | Self::UnknownCircuit | Self::UnknownMember => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::TaskFinished | Self::NoKeyYet => StatusCode::CONFLICT,
+            Self::TaskFinished | Self::NoKeyYet | Self::ChangeRefused => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::IdempotencyConflict => StatusCode::UNPROCESSABLE_ENTITY,
@@ -100,6 +109,9 @@ impl ProblemCode {
             Self::UnknownPath => "There is nothing here",
             Self::UnknownTask => "The task is not known",
             Self::UnknownCircuit => "The circuit is not known",
+            Self::UnknownMember => "The member is not known",
+            Self::ChangeRefused => "The change is refused",
+            Self::Unauthorized => "A token is needed",
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::RequestTimeout => "The request did not come in time",
             Self::TaskFinished => "The task has ended",
@@ -176,7 +188,7 @@ pub struct ProblemBody {
 
 /// What a client is told when its request is not fulfilled.
 #[derive(Clone, Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     pub(super) code: ProblemCode,
     pub(super) detail: String,
     pub(super) field: Option<String>,
@@ -192,13 +204,13 @@ pub(super) struct Problem {
 
 /// What the middleware knows of the request.
 #[derive(Clone, Debug)]
-pub(super) struct Context {
+pub(crate) struct Context {
     pub(super) request_id: String,
     pub(super) instance: String,
 }
 
 impl Problem {
-    pub(super) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         Self {
             code,
             detail: detail.into(),
@@ -217,7 +229,7 @@ impl Problem {
     }
 
     /// A defect: the client is told that there is one, the log what it is.
-    pub(super) fn internal(cause: impl Into<String>) -> Self {
+    pub(crate) fn internal(cause: impl Into<String>) -> Self {
         let detail =
             "the node has failed in a way that it did not foresee; its log says more under the request's id";
         Self { cause: Some(cause.into().into()), ..Self::new(ProblemCode::Internal, detail) }

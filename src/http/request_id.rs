@@ -10,7 +10,7 @@ const LENGTH_MAX: usize = 128;
 
 /// The id of the request being served. An extractor: the middleware in `observe` has put it there.
 #[derive(Clone, Debug)]
-pub(super) struct RequestId(pub(super) String);
+pub(crate) struct RequestId(pub(crate) String);
 
 impl RequestId {
     /// The client's id, when it is 1 to 128 visible ASCII characters (no spaces, so that a log line stays one line of

@@ -8,7 +8,7 @@ use serde_json::json;
     get, path = "/", tag = "node", operation_id = "getRoot",
     responses((status = 200, description = "Where to go from here", body = Object, content_type = "application/json"))
 )]
-pub(super) async fn root() -> HttpResponse {
+pub(crate) async fn root() -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "name": "zkpnet",
         "version": env!("CARGO_PKG_VERSION"),

@@ -3,7 +3,7 @@
 //! Every path takes HEAD where it takes GET, and answers 405 with `Allow` to any other method; everything else is 404.
 
 use super::problem::{Problem, ProblemCode};
-use super::{circuits, health, metrics, openapi, proofs, root, tasks};
+use super::{circuits, cluster, health, metrics, openapi, proofs, root, tasks};
 use actix_web::{Handler, HttpResponse, Resource, Responder, web};
 
 /// Adds all routes.
@@ -23,6 +23,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(get("/api/v1/circuits", circuits::list))
         .service(get("/api/v1/circuits/{id}", circuits::get))
         .service(get("/api/v1/circuits/{id}/verifying-key", circuits::verifying_key))
+        .service(get("/api/v1/cluster", cluster::get))
+        .service(post("/api/v1/cluster/{action}", cluster::change))
         .service(get("/health", health::health))
         .service(get("/livez", health::livez))
         .service(get("/readyz", health::readyz))
@@ -32,7 +34,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .default_service(web::to(unknown_path));
 }
 
-fn get<F, Args>(path: &str, handler: F) -> Resource
+/// A path that takes GET and HEAD.
+pub(crate) fn get<F, Args>(path: &str, handler: F) -> Resource
 where
     F: Handler<Args> + Clone,
     Args: actix_web::FromRequest + 'static,
@@ -44,7 +47,8 @@ where
         .default_service(web::to(only_get))
 }
 
-fn post<F, Args>(path: &str, handler: F) -> Resource
+/// A path that takes POST.
+pub(crate) fn post<F, Args>(path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,
     Args: actix_web::FromRequest + 'static,
@@ -74,7 +78,8 @@ fn method_not_allowed(allow: &'static str) -> Problem {
     Problem { allow: Some(allow), ..Problem::new(ProblemCode::MethodNotAllowed, detail) }
 }
 
-async fn unknown_path() -> Result<HttpResponse, Problem> {
+/// The answer to a path that leads nowhere.
+pub(crate) async fn unknown_path() -> Result<HttpResponse, Problem> {
     Err(Problem::new(
         ProblemCode::UnknownPath,
         "there is nothing at this path; /openapi.json lists what there is",

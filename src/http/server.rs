@@ -6,6 +6,7 @@ use super::state::{AppState, Limits};
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::KeepAlive;
 use actix_web::{App, HttpServer, middleware, web};
+use metrics_exporter_prometheus::PrometheusHandle;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -66,41 +67,62 @@ pub struct RunningServer {
     upkeep: tokio::task::AbortHandle,
 }
 
-/// Starts to serve. Signals are left to the caller.
+/// Starts to serve the task API. Signals are left to the caller.
 ///
 /// Must be called within the runtime that is to serve.
 ///
 /// # Errors
 /// The address cannot be listened on.
 pub fn start(options: &HttpOptions, state: AppState) -> Result<RunningServer, HttpError> {
-    let upkeep = spawn_upkeep(&state);
-    let started = bind(options, state).map_err(|source| HttpError::Bind {
+    let metrics = state.metrics.clone();
+    let state = web::Data::new(state);
+    let routes = move |config: &mut web::ServiceConfig| {
+        config.app_data(web::Data::clone(&state));
+        configure(config);
+    };
+    serve(options, limits(options), &metrics, routes)
+}
+
+/// The limits of a request that the options give.
+pub(crate) fn limits(options: &HttpOptions) -> Limits {
+    let body_bytes_max = usize::try_from(options.body_limit_bytes).unwrap_or(usize::MAX);
+    Limits::new(body_bytes_max, options.wait_max, options.request_timeout)
+}
+
+/// Starts to serve routes of any kind, with what happens around every request and every error in the one form.
+///
+/// Must be called within the runtime that is to serve.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub(crate) fn serve(
+    options: &HttpOptions,
+    limits: Limits,
+    metrics: &PrometheusHandle,
+    routes: impl FnOnce(&mut web::ServiceConfig) + Clone + Send + 'static,
+) -> Result<RunningServer, HttpError> {
+    let (addr, server) = bind(options, limits, routes).map_err(|source| HttpError::Bind {
         host: options.host.clone(),
         port: options.port,
         source,
-    });
-    let (addr, server) = match started {
-        Ok(started) => started,
-        Err(error) => {
-            upkeep.abort();
-            return Err(error);
-        }
-    };
+    })?;
+    let upkeep = spawn_upkeep(metrics.clone());
     let handle = server.handle();
     tracing::info!(%addr, "serving HTTP");
     Ok(RunningServer { addr, handle, ended: tokio::spawn(server), upkeep })
 }
 
-fn bind(options: &HttpOptions, state: AppState) -> io::Result<(SocketAddr, Server)> {
-    let body_bytes_max = usize::try_from(options.body_limit_bytes).unwrap_or(usize::MAX);
-    let limits = web::Data::new(Limits::new(body_bytes_max, options.wait_max, options.request_timeout));
-    let state = web::Data::new(state);
+fn bind(
+    options: &HttpOptions,
+    limits: Limits,
+    routes: impl FnOnce(&mut web::ServiceConfig) + Clone + Send + 'static,
+) -> io::Result<(SocketAddr, Server)> {
+    let limits = web::Data::new(limits);
     let app = move || {
         App::new()
-            .app_data(web::Data::clone(&state))
             .app_data(web::Data::clone(&limits))
             .wrap(middleware::from_fn(observe))
-            .configure(configure)
+            .configure(routes.clone())
     };
     let server = HttpServer::new(app)
         .workers(options.threads.max(1))
@@ -117,8 +139,7 @@ fn bind(options: &HttpOptions, state: AppState) -> io::Result<(SocketAddr, Serve
     Ok((addr, server.run()))
 }
 
-fn spawn_upkeep(state: &AppState) -> tokio::task::AbortHandle {
-    let metrics = state.metrics.clone();
+fn spawn_upkeep(metrics: PrometheusHandle) -> tokio::task::AbortHandle {
     let upkeep = async move {
         let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
         loop {

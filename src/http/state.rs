@@ -1,5 +1,6 @@
 //! What the handlers share: the front desk, the readiness switch, the metrics, and the limits of a request.
 
+use crate::actors::cluster_desk::ClusterDeskHandle;
 use crate::actors::tasks::TasksHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -11,6 +12,10 @@ use tokio::sync::{Semaphore, watch};
 pub struct AppState {
     /// The front desk.
     pub tasks: TasksHandle,
+    /// The members.
+    pub cluster: ClusterDeskHandle,
+    /// Who may change the cluster.
+    pub admin: AdminGate,
     /// Whether the node wants requests.
     pub readiness: Readiness,
     /// The process's recorder.
@@ -20,8 +25,39 @@ pub struct AppState {
 impl AppState {
     /// What the handlers are to use.
     #[must_use]
-    pub const fn new(tasks: TasksHandle, readiness: Readiness, metrics: PrometheusHandle) -> Self {
-        Self { tasks, readiness, metrics }
+    pub const fn new(
+        tasks: TasksHandle,
+        cluster: ClusterDeskHandle,
+        admin: AdminGate,
+        readiness: Readiness,
+        metrics: PrometheusHandle,
+    ) -> Self {
+        Self { tasks, cluster, admin, readiness, metrics }
+    }
+}
+
+/// Judges a token; the composition root knows the right one.
+type TokenJudge = dyn Fn(&str) -> bool + Send + Sync;
+
+/// Who may change the cluster. Clones are the same.
+#[derive(Clone)]
+pub struct AdminGate(Option<Arc<TokenJudge>>);
+
+impl AdminGate {
+    /// Whoever reaches the port.
+    #[must_use]
+    pub const fn open() -> Self {
+        Self(None)
+    }
+
+    /// Who brings a token that `judge` finds right.
+    #[must_use]
+    pub fn for_holders_of(judge: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(judge)))
+    }
+
+    pub(super) fn allows(&self, token: Option<&str>) -> bool {
+        self.0.as_ref().is_none_or(|judge| token.is_some_and(|token| judge(token)))
     }
 }
 
@@ -78,7 +114,7 @@ impl Readiness {
 
 /// The limits of a request.
 #[derive(Clone, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     pub(super) body_bytes_max: usize,
     pub(super) wait_max: Duration,
     pub(super) request_timeout: Duration,
@@ -99,10 +135,16 @@ pub(super) const BODY_FREE_BYTES: usize = 16 * 1024;
 const BODIES_BYTES_MAX: usize = 128 << 20;
 
 impl Limits {
-    pub(super) fn new(body_bytes_max: usize, wait_max: Duration, request_timeout: Duration) -> Self {
+    pub(crate) fn new(body_bytes_max: usize, wait_max: Duration, request_timeout: Duration) -> Self {
         let room = BODIES_BYTES_MAX.max(body_bytes_max).div_ceil(BODY_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
         let body_room = Arc::new(Semaphore::new(room));
         Self { body_bytes_max, wait_max, request_timeout, answer_grace: ANSWER_GRACE, body_room }
+    }
+
+    /// The same, where an answer may take `more` beyond a request's time.
+    pub(crate) fn with_patience(mut self, more: Duration) -> Self {
+        self.answer_grace = self.answer_grace.saturating_add(more);
+        self
     }
 }
 

@@ -189,3 +189,14 @@ name!(
     "printable ASCII characters",
     |c| c.is_ascii_graphic() || c == ' '
 );
+
+/// How the keys begin that a gateway makes for submissions without one. Such a key lives for one submission's repetitions.
+pub const RETRY_KEY_PREFIX: &str = "zkpnet-retry:";
+
+impl IdempotencyKey {
+    /// Whether it was made for the repetitions of one submission, and not by a client who may come back to it.
+    #[must_use]
+    pub fn is_for_repetition(&self) -> bool {
+        self.as_str().starts_with(RETRY_KEY_PREFIX)
+    }
+}

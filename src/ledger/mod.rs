@@ -34,8 +34,8 @@ pub use circuit::Circuit;
 pub use command::{CacheUse, Command, FailureCause, FailureKind, NewTask, ProvenResult, Timings};
 pub use event::Event;
 pub use ids::{
-    Attempt, CircuitId, Digest, IdError, IdempotencyKey, Incarnation, LogIndex, LogPosition, TaskId,
-    TenantId, Term, UnixMillis, WorkerId,
+    Attempt, CircuitId, Digest, IdError, IdempotencyKey, Incarnation, LogIndex, LogPosition,
+    RETRY_KEY_PREFIX, TaskId, TenantId, Term, UnixMillis, WorkerId,
 };
 pub use invariants::InvariantViolation;
 pub use outcome::{BodyKey, BodyOp, LimitedResource, Outcome, Rejection, Reply};

@@ -86,6 +86,11 @@ impl Ledger {
     /// Remembers that the submission's key, if it has one, was answered with `id`. False when the task has no room for it.
     fn bind_key(&mut self, id: TaskId, new: &NewTask, effects: &mut Effects) -> bool {
         let Some(key) = &new.idempotency_key else { return true };
+        if key.is_for_repetition() {
+            // The answer has no effect, so that a repetition may as well be answered anew; and the task's few places for
+            // keys are left to those of clients.
+            return true;
+        }
         if self.tasks.get(&id).is_none_or(|task| task.idempotency_keys.len() >= KEYS_PER_TASK_MAX) {
             return false;
         }

@@ -65,7 +65,7 @@ pub(super) async fn start_node(loaded: &Loaded) -> Result<Node, NodeError> {
 ///
 /// # Errors
 /// When the process has one already.
-fn install_metrics() -> Result<PrometheusHandle, NodeError> {
+pub(super) fn install_metrics() -> Result<PrometheusHandle, NodeError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &DURATION_BUCKETS_SECONDS)
         .and_then(PrometheusBuilder::install_recorder)
@@ -97,18 +97,18 @@ fn log_filter(level: &str) -> String {
 }
 
 /// The signals that ask a process to end.
-struct Signals {
+pub(super) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
+    pub(super) fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

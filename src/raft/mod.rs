@@ -25,8 +25,8 @@ pub use error::{AdminError, LeaderInfo, ProposeError, ReadError, StartError, Sto
 pub use events::{AppliedEvents, AppliedNotice, EventStream};
 pub use service::{Committed, RaftService, RaftStatus, Role};
 pub use transport::{
-    AdmitReply, AdmitRequest, InProcessNetwork, KeyReply, KeyRequest, KeyShelf, PeerEndpoint, PeerReply, PeerReport,
-    PeerRequest, PeerTransport, Probe, TransportError,
+    AdmitReply, AdmitRequest, InProcessNetwork, KeyReply, KeyRequest, KeyShelf, PeerEndpoint, PeerReply,
+    PeerReport, PeerRequest, PeerTransport, Probe, TransportError,
 };
 pub use types::{Applied, Batch, ClusterId, Member, NodeId, StoreId, TypeConfig};
 

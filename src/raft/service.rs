@@ -3,6 +3,7 @@
 //! Owned here: Raft's thread ([`thread`]), the batching of proposals ([`batcher`]), and what is said of Raft's state
 //! ([`status`]). Every call is bounded in time, and every refusal says whether the command may still take effect.
 
+mod asking;
 mod batcher;
 mod status;
 mod thread;
@@ -40,6 +41,7 @@ struct Inner {
     node: NodeId,
     heard: LeaderHeard,
     raft: Raft,
+    transport: Arc<dyn PeerTransport>,
     metrics: MetricsReceiver,
     runtime: Handle,
     stores: Stores,
@@ -78,6 +80,7 @@ impl RaftService {
         let (ready, started) = oneshot::channel();
         let (end, ended) = watch::channel(None);
         let heard = LeaderHeard::default();
+        let own_transport = transport.clone();
         let raft = RaftThread { config, transport, proposals: queue, control: orders, heard: heard.clone() };
         let thread = std::thread::Builder::new()
             .name(format!("raft-{node}"))
@@ -89,6 +92,7 @@ impl RaftService {
         let inner = Inner {
             node,
             heard,
+            transport: own_transport,
             metrics: raft.metrics(),
             raft,
             runtime,

@@ -9,6 +9,7 @@ use zkpnet::actors::cpu_pool::CpuPool;
 use zkpnet::actors::events::Leadership;
 use zkpnet::actors::guardian::{GivenUp, Guardian, GuardianHandle};
 use zkpnet::actors::key_keeper::KeyKeeper;
+use zkpnet::actors::key_spread::KeySpread;
 use zkpnet::actors::prover_pool::ProverPool;
 use zkpnet::actors::raft_node::{RaftNode, RaftNodeHandle};
 use zkpnet::actors::scheduler::{Scheduler, SchedulerHandle};
@@ -166,7 +167,8 @@ impl Rig {
         let key_maker = CpuPool::start("key-maker", 1, 1).unwrap();
         let store = KeyStore::open(options.keys).unwrap();
         let preload = options.preload.iter().map(|name| CircuitId::new(name).unwrap()).collect();
-        KeyKeeper::launch(&guardian, node.clone(), store, key_maker.clone(), preload).await;
+        let spread = KeySpread::new(raft.clone(), store.clone(), CpuPool::start("key-files", 1, 16).unwrap());
+        KeyKeeper::launch(&guardian, node.clone(), store, key_maker.clone(), spread, preload).await;
         let mut rig = Self {
             raft,
             guardian,

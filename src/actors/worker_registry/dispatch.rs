@@ -47,7 +47,7 @@ async fn dispatch(
     let Placement { task, attempt, worker, incarnation } = placement;
     let give_back = |worker| Command::ReturnLease { task, attempt, worker, at: parts.raft.now() };
     let command = match assignment(parts, task, attempt).await {
-        Ok(Some(assignment)) => match link.map(|link| link(Order::Assign(assignment))) {
+        Ok(Some(assignment)) => match link.map(|link| link.push(Order::Assign(assignment))) {
             Some(Ok(())) => return,
             Some(Err(_)) => {
                 // First this: the lease that returns would go to the same worker again, and so on without a pause. At most

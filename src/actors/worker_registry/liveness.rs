@@ -58,6 +58,15 @@ impl WorkerRegistry {
         context.spawn(actix::fut::ActorFutureExt::map(actix::fut::wrap_future(look), update));
     }
 
+    /// Whether another process than `session` works under this name: somebody is at the other end of its link, and has been
+    /// heard of lately.
+    pub(super) fn is_at_work(&self, worker: &WorkerId, session: u64) -> bool {
+        let lately = self.parts.times.lease / 2;
+        self.live.get(worker).is_some_and(|live| {
+            live.session != session && live.link.is_open() && live.seen.elapsed() <= lately
+        })
+    }
+
     pub(super) fn is_live(&self, (worker, incarnation): &Life) -> bool {
         self.live.get(worker).is_some_and(|live| live.incarnation == *incarnation)
     }
@@ -81,7 +90,7 @@ impl WorkerRegistry {
             && let Some(live) = self.live.remove(&life.0)
         {
             // Should the order not reach it, its next heartbeat tells it.
-            let _ = (live.link)(Order::Reregister);
+            let _ = live.link.push(Order::Reregister);
         }
     }
 
@@ -94,6 +103,12 @@ impl WorkerRegistry {
                 live.unspoken.clear();
             });
             self.awaited.clear();
+        }
+        if term.is_none() {
+            // Whoever works looks for the leader at once, instead of after a heartbeat.
+            for live in std::mem::take(&mut self.live).into_values() {
+                let _ = live.link.push(Order::Reregister);
+            }
         }
         self.term = term;
     }

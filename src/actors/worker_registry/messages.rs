@@ -40,8 +40,29 @@ pub struct Registered {
     pub lease: Duration,
 }
 
-/// What the registry sends to a worker: puts an order into its bounded queue, or fails at once.
-pub type WorkerLink = Arc<dyn Fn(Order) -> Result<(), AskError> + Send + Sync>;
+/// The way to a worker. The registry lets go of it when it gives the worker nothing more: whatever carries the orders ends
+/// then, so that the worker looks for its coordinator anew.
+pub type WorkerLink = Arc<dyn OrderSink>;
+
+/// What takes a worker's orders.
+pub trait OrderSink: Send + Sync {
+    /// Puts an order into the worker's bounded queue, or fails at once.
+    ///
+    /// # Errors
+    /// When the queue takes nothing.
+    fn push(&self, order: Order) -> Result<(), AskError>;
+
+    /// Whether somebody is at the other end, as far as is known.
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
+impl<F: Fn(Order) -> Result<(), AskError> + Send + Sync> OrderSink for F {
+    fn push(&self, order: Order) -> Result<(), AskError> {
+        self(order)
+    }
+}
 
 /// An order to a worker.
 #[derive(Debug, Message)]
@@ -140,6 +161,9 @@ pub enum WorkerError {
     /// *Unavailable* or *outcome unknown*: say it again; it has its effect once.
     #[error("{0}")]
     TryAgain(String),
+    /// *Unavailable*: another process is at work under this name.
+    #[error("worker name {0} is in use by another running process; give each worker its own worker.id")]
+    NameInUse(WorkerId),
     /// *Unavailable*: this coordinator does not lead.
     #[error("not leader{}", leader_address.as_ref().map(|a| format!(", connect to: {a}")).unwrap_or_default())]
     NotLeader {

@@ -12,8 +12,8 @@ mod report;
 
 pub use handle::WorkerRegistryHandle;
 pub use messages::{
-    Assignment, Dispatch, Drain, GetFleet, Heartbeat, LeaseTimes, News, Order, Register, Registered, Report,
-    WorkerError, WorkerLink,
+    Assignment, Dispatch, Drain, GetFleet, Heartbeat, LeaseTimes, News, Order, OrderSink, Register,
+    Registered, Report, WorkerError, WorkerLink,
 };
 
 use super::ask::{Ask, ReplyTo};
@@ -24,17 +24,19 @@ use super::verifier::VerifierHandle;
 use crate::ledger::{
     Attempt, CircuitId, Command, Event, FleetMember, Incarnation, Ledger, Rejection, TaskId, Term, WorkerId,
 };
+use crate::raft::RaftStatus;
 use crate::sealing::DataKey;
 use actix::{Actor, AsyncContext, Context, Handler};
 use report::{propose, register};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// A worker that was heard of.
 struct Live {
     incarnation: Incarnation,
+    session: u64,
     link: WorkerLink,
     held_keys: BTreeSet<CircuitId>,
     seen: Instant,
@@ -52,6 +54,14 @@ pub struct WorkerRegistry {
     is_looking: bool,
     /// Counts registrations, for whoever has work to hand out.
     changes: Arc<watch::Sender<u64>>,
+}
+
+/// A leader that no majority has confirmed for this long is taken to be cut off: longer than any election.
+const QUORUM_SILENCE_MAX: Duration = Duration::from_secs(3);
+
+fn lacks_quorum(status: &RaftStatus) -> bool {
+    let silence = Duration::from_millis(status.millis_since_quorum_ack.unwrap_or_default());
+    silence > QUORUM_SILENCE_MAX
 }
 
 /// One life of a worker.
@@ -127,7 +137,7 @@ impl Handler<Committed> for WorkerRegistry {
                 Event::LeaseRevoked { task, attempt, worker } => {
                     if let Some(live) = self.live.get(worker) {
                         // A worker that misses this proves in vain; the ledger refuses or takes the proof.
-                        let _ = (live.link)(Order::Revoke { task: *task, attempt: *attempt });
+                        let _ = live.link.push(Order::Revoke { task: *task, attempt: *attempt });
                     }
                 }
                 Event::WorkerLost { worker, incarnation } => {
@@ -144,6 +154,10 @@ impl Handler<Ask<Register>> for WorkerRegistry {
 
     fn handle(&mut self, ask: Ask<Register>, context: &mut Self::Context) {
         let Ask { message, reply } = ask;
+        if self.is_at_work(&message.worker, message.session) {
+            reply.send(Err(WorkerError::NameInUse(message.worker)));
+            return;
+        }
         let raft = self.parts.raft.clone();
         let lease = self.parts.times.lease;
         let work = async move {
@@ -154,10 +168,10 @@ impl Handler<Ask<Register>> for WorkerRegistry {
         let record = move |done: Done, registry: &mut Self, _: &mut Context<Self>| {
             let (registered, message, reply) = done;
             reply.send(registered.map(|incarnation| {
-                let Register { worker, link, held_keys, .. } = message;
+                let Register { worker, session, link, held_keys, .. } = message;
                 registry.awaited.remove(&(worker.clone(), incarnation));
-                let live =
-                    Live { incarnation, link, held_keys, seen: Instant::now(), unspoken: BTreeMap::new() };
+                let (seen, unspoken) = (Instant::now(), BTreeMap::new());
+                let live = Live { incarnation, session, link, held_keys, seen, unspoken };
                 registry.live.insert(worker, live);
                 registry.changes.send_modify(|changes| *changes += 1);
                 Registered { incarnation, lease }
@@ -176,12 +190,14 @@ impl Handler<Ask<Heartbeat>> for WorkerRegistry {
             reply.send(Err(WorkerError::Refused(Rejection::UnknownWorker(worker))));
             return;
         };
+        if self.term.is_none() || lacks_quorum(&self.parts.raft.status()) {
+            // Not a word of comfort from a leader that is cut off: the worker looks for another one.
+            reply.send(Err(WorkerError::NotLeader { leader_address: None }));
+            return;
+        }
         live.seen = Instant::now();
         live.held_keys = held_keys;
         reply.send(Ok(()));
-        if self.term.is_none() {
-            return;
-        }
         let raft = self.parts.raft.clone();
         let name = worker.clone();
         let look = async move {

@@ -11,9 +11,10 @@ use super::*;
 fn sample(spec: &KeySpec) -> &'static str {
     match spec.path {
         "http.port" | "grpc.port" | "raft.raft_port" | "database.port" => "6543",
-        "raft.heartbeat_interval" => "200ms",
+        "raft.heartbeat_interval" => "70ms",
         "raft.election_timeout_max" => "9s",
-        "raft.election_timeout_min" | "tasks.retry_backoff_base" => "2s",
+        "raft.election_timeout_min" => "600ms",
+        "tasks.retry_backoff_base" => "2s",
         "raft.batch_bytes_max" | "raft.snapshot_log_bytes" | "http.body_limit_bytes" => "2MiB",
         "raft.peers" => "other-1=other-1:7001,other-2=[::1]:7002",
         "database.ssl_mode" => "verify-full",
@@ -23,7 +24,8 @@ fn sample(spec: &KeySpec) -> &'static str {
         "prover.preload" => "merkle-poseidon-8,merkle-poseidon-32",
         // Not the default of any role, and a conflict with nothing.
         "raft.bootstrap" => "false",
-        "raft.tls_enabled" => "false",
+        "raft.tls_enabled" | "worker.tls_enabled" => "false",
+        "cluster.insecure" => "true",
         _ => match spec.expected {
             "a whole number" => "77",
             "a path" => "/tmp/some where",
@@ -87,7 +89,7 @@ fn a_coordinator_takes_its_names_from_the_host_and_says_so() {
 #[test]
 fn a_coordinator_on_a_host_without_a_name_is_told_what_to_write() {
     let errors = errors(load(&LoadRequest::new(Role::Coordinator)));
-    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert_eq!(errors.len(), 2, "{errors:#?}");
     assert!(errors[0].starts_with("`coordinator.id` is not set"), "{errors:?}");
     assert!(errors[1].contains("such as coordinator-1:7000"), "{errors:?}");
 }

@@ -20,8 +20,32 @@ fn environment(variables: &[(&str, &str)]) -> BTreeMap<OsString, OsString> {
     variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect()
 }
 
-/// Loads as `load` does, with the file given as text and called `test.yaml`.
+/// Loads as `load` does, with the file given as text and called `test.yaml`; a coordinator is told that it may be open to
+/// the network and which key it shares, since most tests are about something else.
 fn load_from(
+    role: Role,
+    yaml: &str,
+    variables: &[(&str, &str)],
+    flags: &[FlagOverride],
+) -> Result<Loaded, ConfigErrors> {
+    let has_word_of = |word: &str| {
+        let upper = word.to_ascii_uppercase();
+        yaml.contains(word)
+            || variables.iter().any(|(name, _)| name.contains(&upper))
+            || flags.iter().any(|flag| flag.key.contains(word))
+    };
+    let mut all = flags.to_vec();
+    for (key, word, value) in
+        [("cluster.insecure", "insecure", "true"), ("storage.key_file", "key_file", "data.key")]
+    {
+        if role == Role::Coordinator && !has_word_of(word) {
+            all.push(FlagOverride { key, value: value.into(), flag: "--for-the-test" });
+        }
+    }
+    load_as_it_is(role, yaml, variables, &all)
+}
+
+fn load_as_it_is(
     role: Role,
     yaml: &str,
     variables: &[(&str, &str)],

@@ -41,6 +41,10 @@ fn load_file(role: Role, path: &Path) -> Loaded {
     let mut request = LoadRequest::new(role);
     request.file = Some(path.to_owned());
     request.hostname = Some(HOSTNAME.to_owned());
+    if path.ends_with("coordinator-cluster.yaml") {
+        // The one file that leaves the names to the environment.
+        request.env = environment(&[("COORDINATOR_COORDINATOR_ID", "coordinator-1")]);
+    }
     loaded(load(&request))
 }
 
@@ -72,14 +76,34 @@ fn dev_yaml_says_what_is_built_in_and_gives_no_notice() {
 #[test]
 fn every_published_file_loads_for_its_role() {
     let mut count = 0;
-    for entry in std::fs::read_dir(root().join("config")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let role: Role = name.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        load_file(role, &path);
-        count += 1;
+    for folder in ["config", "config/dev", "config/prod"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            // `coordinator-local`, `coordinator-1` and such are coordinators.
+            let role = name.split('-').next().unwrap().parse::<Role>();
+            load_file(role.unwrap_or_else(|error| panic!("{}: {error}", path.display())), &path);
+            count += 1;
+        }
     }
-    assert!(count >= 2, "the files were not found");
+    assert!(count >= 7, "only {count} files were found");
+}
+
+#[test]
+fn one_file_serves_three_coordinators_that_differ_by_environment() {
+    let mut request = LoadRequest::new(Role::Coordinator);
+    request.file = Some(root().join("config/coordinator-cluster.yaml"));
+    for n in 1..=3 {
+        let name = format!("coordinator-{n}");
+        request.env =
+            environment(&[("COORDINATOR_COORDINATOR_ID", &name), ("COORDINATOR_RAFT_NODE_ID", &name)]);
+        let config = load(&request).unwrap().config;
+        assert_eq!(config.raft.advertise_address.to_string(), format!("{name}:7000"));
+        assert_eq!(config.grpc.advertise_address.to_string(), format!("{name}:9090"));
+    }
 }
 
 #[test]
@@ -112,6 +136,8 @@ fn the_effective_print_loads_to_the_same() {
         ("ZKPNET_STORAGE__DATA_DIR", "C:\\data dir"),
         ("ZKPNET_RAFT__NODE_ID", "no"),
         ("ZKPNET_COORDINATOR__ID", "1e5"),
+        ("ZKPNET_STORAGE__KEY_FILE", "k"),
+        ("ZKPNET_CLUSTER__INSECURE", "true"),
     ];
     for role in Role::ALL {
         let first = loaded(load_env(role, &env));

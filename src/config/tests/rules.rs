@@ -22,8 +22,8 @@ fn election_timeouts_leave_room_for_heartbeats_and_for_chance() {
         "less than the longest",
     );
     let keys = ["raft.election_timeout_min", "raft.heartbeat_interval"];
-    contradiction("raft: {heartbeat_interval: 750ms}", &keys, "more than twice the heartbeat");
-    assert!(load_yaml(Role::Coordinator, "raft: {heartbeat_interval: 749ms}").is_ok());
+    contradiction("raft: {heartbeat_interval: 200ms}", &keys, "more than twice the heartbeat");
+    assert!(load_yaml(Role::Coordinator, "raft: {heartbeat_interval: 199ms}").is_ok());
 }
 
 #[test]
@@ -126,4 +126,18 @@ fn a_database_without_a_host_is_told() {
     assert!(
         notices(&loaded).iter().any(|notice| notice.contains("without `database.host` no database is used"))
     );
+}
+
+#[test]
+fn a_coordinator_that_others_can_reach_asks_who_they_are_or_says_that_it_does_not() {
+    let yaml =
+        |rest: &str| format!("cluster: {{insecure: false}}\nraft: {{advertise_address: 'c-1:7000'{rest}}}");
+    let message = only_error(load_yaml(Role::Coordinator, &yaml("")));
+    assert!(message.contains("beyond loopback") && message.contains("cluster.insecure"), "{message}");
+    let tls = yaml(", tls_enabled: true, cert_file: c.pem, key_file: k.pem, ca_file: ca.pem");
+    assert!(load_yaml(Role::Coordinator, &tls).is_ok());
+    let token = yaml("").replace("insecure: false", "insecure: false, token_file: token");
+    assert!(load_yaml(Role::Coordinator, &token).is_ok());
+    assert!(load_yaml(Role::Coordinator, &yaml("").replace("c-1", "127.0.0.1")).is_ok());
+    assert!(load_yaml(Role::Coordinator, &yaml("").replace("insecure: false", "insecure: true")).is_ok());
 }

@@ -18,7 +18,7 @@ pub(super) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const UUID_LENGTH: usize = 36;
 
 /// Reads a task's id from a path.
-pub(super) fn task_id(text: &str) -> Result<TaskId, Problem> {
+pub(crate) fn task_id(text: &str) -> Result<TaskId, Problem> {
     // The other spellings of a UUID are not taken: one task, one path.
     let parsed = (text.len() == UUID_LENGTH).then(|| uuid::Uuid::try_parse(text).ok()).flatten();
     parsed.map(TaskId).ok_or_else(|| Problem::field("id", "must be a UUID, as the submission answered it"))

@@ -75,7 +75,7 @@ async fn wait_for(state: &AppState, task: TaskId, limit: Duration) -> Result<Tas
 }
 
 /// What `wait` asks for, for the middleware's time limit; `None` when it asks for nothing or is wrong.
-pub(in crate::http) fn requested_wait(query: &str) -> Option<Duration> {
+pub(crate) fn requested_wait(query: &str) -> Option<Duration> {
     query.split('&').find_map(|pair| parse_duration(pair.strip_prefix("wait=")?).ok())
 }
 

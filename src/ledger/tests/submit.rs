@@ -65,6 +65,26 @@ fn an_idempotency_key_gets_its_first_answer_again() {
 }
 
 #[test]
+fn a_key_for_repetitions_names_its_task_and_takes_no_place_of_a_cached_one() {
+    let mut world = World::new();
+    let repeated = format!("{RETRY_KEY_PREFIX}1");
+    let first = world.submit_with(|new| new.idempotency_key = Some(key(&repeated)));
+    let id = world.fresh_id();
+    let mut again = world.new_task(id);
+    again.idempotency_key = Some(key(&repeated));
+    again.cache = CacheUse::Bypassed;
+    let replayed = Reply::Replayed { task: first, answer: KeyAnswer::Submitted };
+    assert_eq!(world.apply_submit(again).reply, Ok(replayed));
+    for number in 2..40 {
+        let id = world.fresh_id();
+        let mut equal = world.new_task(id);
+        equal.idempotency_key = Some(key(&format!("{RETRY_KEY_PREFIX}{number}")));
+        assert_eq!(world.apply_submit(equal).reply, Ok(Reply::Cached { task: first }), "{number}");
+    }
+    assert_eq!(world.task(first).idempotency_keys.len(), 1);
+}
+
+#[test]
 fn an_idempotency_key_with_another_request_is_a_conflict() {
     let mut world = World::new();
     world.submit_with(|new| new.idempotency_key = Some(key("a")));

@@ -8,6 +8,7 @@
 //! forge. The copies that this module holds are wiped; those that bellman makes on its stack and its heap are out
 //! of reach, so wiping narrows the window and does not close it. Only a ceremony of several parties would.
 
+mod bundle;
 mod store;
 
 use std::fmt;
@@ -21,7 +22,8 @@ use group::Group;
 use rand_core::{CryptoRng, OsRng, RngCore};
 use serde::{Deserialize, Serialize};
 
-pub use self::store::{KeyError, KeyManifest, KeyStore};
+pub use self::bundle::BUNDLE_BYTES_MAX;
+pub use self::store::{KEY_BYTES_MAX, KeyError, KeyManifest, KeyStore, MANIFEST_BYTES_MAX};
 use super::circuits::catalog::CircuitSpec;
 use super::circuits::{AnyCircuit, CircuitInput};
 use super::digest::Digest32;
@@ -166,6 +168,11 @@ impl ProvingKey {
     /// BLAKE3 of the byte form; the key's name.
     pub fn digest(&self) -> Digest32 {
         self.digest
+    }
+
+    /// The length of the byte form; about what the key takes in memory.
+    pub fn bytes_len(&self) -> u64 {
+        self.bytes_len
     }
 
     /// The other half of the pair.

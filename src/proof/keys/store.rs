@@ -25,9 +25,9 @@ use crate::proof::groth16::VerifyingKeyError;
 /// Version of the manifest's form and of the key file's.
 const FORMAT: u32 = 1;
 /// A manifest is about 3 kB; something much larger is not one.
-const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+pub const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 /// Largest key file that is read into memory: twenty times the deepest circuit's.
-const KEY_BYTES_MAX: u64 = 1 << 28;
+pub const KEY_BYTES_MAX: u64 = 1 << 28;
 
 /// What is wrong with key material, and the remedy.
 #[derive(Debug, Error)]
@@ -245,9 +245,28 @@ impl KeyStore {
     /// # Errors
     /// The key is not there, is damaged, or is for other constraints than this version's.
     pub fn load(&self, digest: &Digest32) -> Result<Arc<ProvingKey>, KeyError> {
+        let (manifest, bytes) = self.read(digest)?;
+        let circuit = self.circuit_of(&manifest)?;
+        let key = ProvingKey::parse(circuit, manifest.origin, &bytes, PointChecks::AlreadyDone)
+            .map_err(|error| self.not_a_key(digest, circuit, error.to_string()))?;
+        // blst's decoder takes several spellings of a point; a key that is written otherwise than it was read would
+        // have another name the next time.
+        if key.digest != *digest {
+            return Err(self.not_a_key(digest, circuit, "it is not canonically encoded".to_owned()));
+        }
+        if key.verifying_key.digest() != manifest.verifying_key {
+            return Err(self.not_a_key(digest, circuit, "its manifest has another verifying key".to_owned()));
+        }
+        Ok(Arc::new(key))
+    }
+
+    /// A key's manifest and the bytes of its file, for another node; their digest has been checked.
+    ///
+    /// # Errors
+    /// The key is not there, or is damaged.
+    pub fn read(&self, digest: &Digest32) -> Result<(KeyManifest, Vec<u8>), KeyError> {
         let manifest = self.manifest(digest)?;
         let path = self.path(digest, "params");
-        let circuit = self.circuit_of(&manifest)?;
         let altered = |reason: String| KeyError::Content { path: path.clone(), reason };
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.not_found(digest)),
@@ -264,17 +283,7 @@ impl KeyStore {
         if found != *digest {
             return Err(altered(format!("its digest is {found}")));
         }
-        let key = ProvingKey::parse(circuit, manifest.origin, &bytes, PointChecks::AlreadyDone)
-            .map_err(|error| self.not_a_key(digest, circuit, error.to_string()))?;
-        // blst's decoder takes several spellings of a point; a key that is written otherwise than it was read would
-        // have another name the next time.
-        if key.digest != *digest {
-            return Err(self.not_a_key(digest, circuit, "it is not canonically encoded".to_owned()));
-        }
-        if key.verifying_key.digest() != manifest.verifying_key {
-            return Err(self.not_a_key(digest, circuit, "its manifest has another verifying key".to_owned()));
-        }
-        Ok(Arc::new(key))
+        Ok((manifest, bytes))
     }
 
     /// Writes a key and its manifest; returns when both are on disk. Storing a key again changes nothing.
@@ -316,11 +325,11 @@ impl KeyStore {
         Ok(Arc::new(key))
     }
 
-    fn path(&self, digest: &Digest32, extension: &str) -> PathBuf {
+    pub(super) fn path(&self, digest: &Digest32, extension: &str) -> PathBuf {
         self.folder.join(format!("{digest}.{extension}"))
     }
 
-    fn not_found(&self, digest: &Digest32) -> KeyError {
+    pub(super) fn not_found(&self, digest: &Digest32) -> KeyError {
         KeyError::NotFound { digest: *digest, folder: self.folder.clone() }
     }
 
@@ -376,7 +385,7 @@ impl KeyStore {
     }
 }
 
-fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError + use<> {
+pub(super) fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError + use<> {
     let path = path.to_owned();
     move |source| KeyError::Io { operation, path, source }
 }

@@ -260,3 +260,45 @@ fn debug_names_a_key_and_does_not_print_it() {
     assert_eq!(format!("{key:?}"), format!("ProvingKey(merkle-poseidon-4 {})", key.digest()));
     assert!(format!("{:?}", key.verifying_key()).len() < 100);
 }
+
+fn bundle_in_pieces(store: &KeyStore, digest: &Digest32, piece_bytes: usize) -> Vec<u8> {
+    let mut bundle = Vec::new();
+    loop {
+        let (piece, total) = store.read_piece(digest, bundle.len() as u64, piece_bytes).unwrap();
+        assert!(piece.len() <= piece_bytes);
+        if piece.is_empty() {
+            assert_eq!(bundle.len() as u64, total);
+            return bundle;
+        }
+        bundle.extend(piece);
+    }
+}
+
+#[test]
+fn a_key_travels_in_pieces_of_any_size() {
+    let (_folder, sender, manifest) = filled();
+    let digest = manifest.proving_key;
+    let whole = bundle_in_pieces(&sender, &digest, usize::MAX >> 1);
+    for piece_bytes in [1000, 4096, 1 << 20] {
+        assert!(bundle_in_pieces(&sender, &digest, piece_bytes) == whole, "pieces of {piece_bytes}");
+    }
+    let (_other_folder, receiver) = store();
+    assert_eq!(receiver.import_bundle(&digest, &whole).unwrap().manifest(), manifest);
+    assert_eq!(receiver.manifest(&digest).unwrap(), manifest);
+}
+
+#[test]
+fn a_bundle_that_is_not_what_was_asked_for_is_refused_and_not_stored() {
+    let (_folder, sender, manifest) = filled();
+    let digest = manifest.proving_key;
+    let whole = bundle_in_pieces(&sender, &digest, 1 << 20);
+    let (_other_folder, receiver) = store();
+    let mut altered = whole.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    let huge_manifest = [&u32::MAX.to_le_bytes(), &whole[4..]].concat();
+    for bad in [&whole[..whole.len() - 1], &altered, &whole[..3], &[], &huge_manifest] {
+        assert!(receiver.import_bundle(&digest, bad).is_err());
+    }
+    assert!(receiver.import_bundle(&Digest32::of(b"another"), &whole).is_err());
+    assert_eq!(receiver.list().unwrap(), []);
+}

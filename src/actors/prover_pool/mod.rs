@@ -1,14 +1,18 @@
 //! The prover pool: threads that make proofs. It knows neither tasks nor leases; the worker's session gives it circuit,
 //! key and witness, and gets a proof or the reason why there is none.
 
+mod groth16;
+
+pub use groth16::{Groth16Prover, KeySource};
+
 use super::ask::{Address, Ask, AskError};
 use super::cpu_pool::{CpuPool, JobError};
 use super::guardian::{GuardianHandle, Supervised};
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
-use crate::proof::{CircuitInput, Digest32, KeyStore, ProofBytes, ProveError, ProvingKey};
+use crate::proof::{CircuitInput, ProofBytes};
 use actix::{Actor, Context, Handler, Message};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A proof waits this long at most, queue included: far beyond what the deepest circuit takes.
@@ -147,56 +151,5 @@ impl Handler<Ask<Prove>> for ProverPool {
                 Err(error) => Err(NoProof::NotTried(error.to_string())),
             });
         });
-    }
-}
-
-/// Proves with Groth16 and the keys of a folder.
-pub struct Groth16Prover {
-    store: KeyStore,
-    loaded: Mutex<BTreeMap<Digest, Arc<ProvingKey>>>,
-}
-
-impl Groth16Prover {
-    /// A prover that takes its keys from `store`.
-    #[must_use]
-    pub fn new(store: KeyStore) -> Self {
-        Self { store, loaded: Mutex::default() }
-    }
-
-    /// The key of that digest, from memory or from the folder. Keys of this version's circuits are few and small, so all
-    /// of them may stay in memory.
-    fn key(&self, digest: Digest) -> Result<Arc<ProvingKey>, FailureCause> {
-        let lock = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = lock().get(&digest) {
-            return Ok(Arc::clone(key));
-        }
-        let key = self
-            .store
-            .load(&Digest32::new(digest.0))
-            .map_err(|error| FailureCause::new(FailureKind::KeyUnavailable, &error.to_string()))?;
-        lock().insert(digest, Arc::clone(&key));
-        Ok(key)
-    }
-}
-
-impl ProofMaker for Groth16Prover {
-    fn make(&self, request: &Prove) -> Result<ProofBytes, FailureCause> {
-        let key = self.key(request.proving_key)?;
-        if key.circuit().name != request.circuit.as_str() {
-            return Err(FailureCause::new(FailureKind::KeyUnavailable, "the key is for another circuit"));
-        }
-        key.prove(&request.input).map_err(|error| {
-            let kind = match &error {
-                ProveError::Input(_) => FailureKind::InputUnreadable,
-                ProveError::Unsatisfied { .. } => FailureKind::WitnessUnsatisfied,
-                ProveError::Synthesis(_) => FailureKind::ProverError,
-            };
-            FailureCause::new(kind, &error.to_string())
-        })
-    }
-
-    fn held_keys(&self) -> BTreeSet<CircuitId> {
-        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.values().filter_map(|key| CircuitId::new(key.circuit().name).ok()).collect()
     }
 }

@@ -1,28 +1,37 @@
 //! A worker's session with a coordinator: registers, takes orders, has them proved, and reports until it is heard.
 //!
-//! A finished proof is kept until it is acknowledged or refused; a report that may have been lost is said again, and the
-//! ledger sees to it that it counts once.
+//! A finished proof is kept until it is acknowledged or refused, over any number of coordinators; a report that may have
+//! been lost is said again, and the ledger sees to it that it counts once. The session knows neither the network nor who
+//! leads: that is the [`Coordinator`]'s.
+
+mod coordinator;
+mod errand;
+mod held;
+mod spool;
+
+pub use coordinator::{CallError, Coordinator};
+pub use spool::{Spool, SpoolError, UnreportedProof};
 
 use super::ask::{Address, Ask};
 use super::guardian::{GuardianHandle, Supervised};
-use super::prover_pool::{NoProof, Prove, ProverPoolHandle};
+use super::prover_pool::ProverPoolHandle;
 use super::worker_registry::{
-    Assignment, Drain, Heartbeat, News, Order, Register, Registered, Report, WorkerError, WorkerLink,
-    WorkerRegistryHandle,
+    Assignment, Drain, Heartbeat, News, Order, Register, Registered, Report, WorkerLink,
 };
-use crate::ledger::{Attempt, CircuitId, Incarnation, Rejection, TaskId, WorkerId};
+use crate::ledger::{CircuitId, Incarnation, WorkerId};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
+use errand::Errand;
+use held::Held;
 use rand_core::{OsRng, RngCore};
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 /// The first pause before something is said again; it doubles up to [`RETRY_PAUSE_MAX`].
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
-/// See [`RETRY_PAUSE_MIN`].
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// See [`RETRY_PAUSE_MIN`]. An election takes a few seconds; its outcome is to be found soon after.
+const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Heartbeats within the time of a lease: a few may be lost.
 const HEARTBEATS_PER_LEASE: u32 = 5;
 
@@ -44,7 +53,21 @@ pub struct SessionHandle {
     held: Held,
     slots: Arc<Semaphore>,
     state: watch::Receiver<Option<Incarnation>>,
+    problem: watch::Receiver<Option<String>>,
     is_draining: Arc<AtomicBool>,
+}
+
+/// How a session stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionStatus {
+    /// The life under which the coordinator knows the worker; none while it looks for one.
+    pub incarnation: Option<Incarnation>,
+    /// Leases in hand, finished ones included.
+    pub leases: usize,
+    /// Finished proofs that nobody has acknowledged.
+    pub unacknowledged: usize,
+    /// Why the last registration failed, while there is none.
+    pub problem: Option<String>,
 }
 
 impl SessionHandle {
@@ -65,14 +88,43 @@ impl SessionHandle {
             tracing::debug!(%error, "the drain is announced by the rebuilt session");
         }
         if tokio::time::timeout(grace, self.held.emptied()).await.is_err() {
-            tracing::warn!(left = self.held.leases().len(), "gives back what could not be finished in time");
+            tracing::warn!(left = self.held.count(), "gives back what could not be finished in time");
             let _ = self.address.ask(GiveBackAll, GIVE_BACK_LIMIT).await;
+        }
+    }
+
+    /// The proofs that are made and that nobody has acknowledged.
+    #[must_use]
+    pub fn unreported(&self) -> Vec<UnreportedProof> {
+        self.held.unreported()
+    }
+
+    /// Reports proofs that an earlier life of this worker has left.
+    pub fn resume(&self, proofs: Vec<UnreportedProof>) {
+        for proof in proofs {
+            if let Err(error) = self.address.tell(Deliver(proof)) {
+                tracing::warn!(%error, "a proof of an earlier life waits for the next start");
+            }
+        }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> SessionStatus {
+        SessionStatus {
+            incarnation: *self.state.borrow(),
+            leases: self.held.count(),
+            unacknowledged: self.held.unreported().len(),
+            problem: self.problem.borrow().clone(),
         }
     }
 }
 
 /// Giving everything back takes one proposal each.
-const GIVE_BACK_LIMIT: Duration = Duration::from_secs(5);
+const GIVE_BACK_LIMIT: Duration = Duration::from_secs(3);
+/// Leases in hand for each that is proved at once: results that wait for a coordinator, and what came before it was told to
+/// stop. More are given back.
+const HELD_PER_CAPACITY: usize = 4;
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -82,63 +134,15 @@ struct StartDrain;
 #[rtype(result = "()")]
 struct GiveBackAll;
 
-/// Leases, each with what is notified when it is revoked.
-type Revocable = BTreeMap<(TaskId, Attempt), Arc<Notify>>;
-
-/// The leases in hand. It outlives the actor, so that a rebuilt one speaks of them in its heartbeats.
-#[derive(Clone)]
-struct Held {
-    leases: Arc<Mutex<Revocable>>,
-    count: Arc<watch::Sender<usize>>,
-}
-
-impl Held {
-    fn new() -> Self {
-        Self { leases: Arc::default(), count: Arc::new(watch::Sender::new(0)) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Revocable> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn leases(&self) -> BTreeSet<(TaskId, Attempt)> {
-        self.lock().keys().copied().collect()
-    }
-
-    /// Takes a lease in hand, unless it is already; what it gives is notified when the lease is revoked.
-    fn add(&self, lease: (TaskId, Attempt)) -> Option<Arc<Notify>> {
-        let mut leases = self.lock();
-        if leases.contains_key(&lease) {
-            return None;
-        }
-        let revoked = Arc::new(Notify::new());
-        leases.insert(lease, Arc::clone(&revoked));
-        self.count.send_replace(leases.len());
-        Some(revoked)
-    }
-
-    fn remove(&self, lease: (TaskId, Attempt)) {
-        let mut leases = self.lock();
-        leases.remove(&lease);
-        self.count.send_replace(leases.len());
-    }
-
-    fn revoke(&self, lease: (TaskId, Attempt)) {
-        if let Some(revoked) = self.lock().get(&lease) {
-            revoked.notify_one();
-        }
-    }
-
-    async fn emptied(&self) {
-        let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
-    }
-}
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Deliver(UnreportedProof);
 
 /// The actor.
 pub struct Session {
     profile: WorkerProfile,
     number: u64,
-    registry: WorkerRegistryHandle,
+    coordinator: Arc<dyn Coordinator>,
     pool: ProverPoolHandle,
     held: Held,
     /// As many leases are proved at a time as the pool has threads for; the others wait here, where they can be revoked.
@@ -147,7 +151,10 @@ pub struct Session {
     own_address: watch::Receiver<Option<Address<Self>>>,
     /// Outlives the actor: a rebuilt one must not take work again.
     is_draining: Arc<AtomicBool>,
+    problem: Arc<watch::Sender<Option<String>>>,
     is_registering: bool,
+    /// The registration that is under way was overtaken by events.
+    is_wanted_again: bool,
     beating: Option<SpawnHandle>,
 }
 
@@ -156,9 +163,10 @@ impl Session {
     pub async fn launch(
         guardian: &GuardianHandle,
         profile: WorkerProfile,
-        registry: WorkerRegistryHandle,
+        coordinator: impl Coordinator,
         pool: ProverPoolHandle,
     ) -> SessionHandle {
+        let coordinator: Arc<dyn Coordinator> = Arc::new(coordinator);
         let held = Held::new();
         let slots = Arc::new(Semaphore::new(pool.slots()));
         let state = Arc::new(watch::Sender::new(None));
@@ -168,37 +176,51 @@ impl Session {
         let (factory_held, factory_state) = (held.clone(), Arc::clone(&state));
         let is_draining = Arc::new(AtomicBool::new(false));
         let factory_is_draining = Arc::clone(&is_draining);
+        let problem = Arc::new(watch::Sender::new(None));
+        let factory_problem = Arc::clone(&problem);
         let factory = move || Self {
             profile: profile.clone(),
             number,
-            registry: registry.clone(),
+            coordinator: Arc::clone(&coordinator),
             pool: pool.clone(),
             held: factory_held.clone(),
             slots: Arc::clone(&factory_slots),
             state: Arc::clone(&factory_state),
             own_address: own_address.clone(),
             is_draining: Arc::clone(&factory_is_draining),
+            problem: Arc::clone(&factory_problem),
             is_registering: false,
+            is_wanted_again: false,
             beating: None,
         };
         let address = guardian.supervise(factory).await;
         address_sender.send_replace(Some(address.clone()));
-        SessionHandle { address, held, slots, state: state.subscribe(), is_draining }
+        SessionHandle {
+            address,
+            held,
+            slots,
+            state: state.subscribe(),
+            problem: problem.subscribe(),
+            is_draining,
+        }
     }
 
     fn register(&mut self, context: &mut Context<Self>) {
         if self.is_registering {
+            self.is_wanted_again = true;
             return;
         }
         self.is_registering = true;
+        self.is_wanted_again = false;
         self.state.send_replace(None);
         let (profile, number) = (self.profile.clone(), self.number);
-        let (registry, pool, mut own_address) =
-            (self.registry.clone(), self.pool.clone(), self.own_address.clone());
+        let (coordinator, pool, mut own_address) =
+            (Arc::clone(&self.coordinator), self.pool.clone(), self.own_address.clone());
+        let problem = Arc::clone(&self.problem);
         let work = async move {
             // The address is published right after the actor's start.
             let address = own_address.wait_for(Option::is_some).await.ok()?.clone()?;
-            let link: WorkerLink = Arc::new(move |order| address.tell(order));
+            let link: WorkerLink = Arc::new(move |order: Order| address.tell(order));
             let mut pause = RETRY_PAUSE_MIN;
             loop {
                 let request = Register {
@@ -210,9 +232,12 @@ impl Session {
                     held_keys: pool.held_keys(),
                     link: Arc::clone(&link),
                 };
-                match registry.register(request).await {
-                    Ok(registered) => return Some(registered),
-                    Err(error) => tracing::debug!(%error, "registers again"),
+                match coordinator.register(request).await {
+                    Ok(registered) => {
+                        problem.send_replace(None);
+                        return Some(registered);
+                    }
+                    Err(error) => note(&problem, &error),
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY_PAUSE_MAX);
@@ -226,6 +251,9 @@ impl Session {
                 session.beat(registered, context);
                 session.announce_drain();
             }
+            if session.is_wanted_again {
+                session.register(context);
+            }
         };
         context.spawn(actix::fut::wrap_future(work).map(record));
     }
@@ -236,7 +264,7 @@ impl Session {
         if let Some(beating) = self.beating.take() {
             context.cancel_future(beating);
         }
-        let (registry, pool, held) = (self.registry.clone(), self.pool.clone(), self.held.clone());
+        let (coordinator, pool, held) = (Arc::clone(&self.coordinator), self.pool.clone(), self.held.clone());
         let worker = self.profile.worker.clone();
         let work = async move {
             let interval = registered.lease / HEARTBEATS_PER_LEASE;
@@ -248,8 +276,8 @@ impl Session {
                     holds: held.leases(),
                     held_keys: pool.held_keys(),
                 };
-                match registry.heartbeat(heartbeat).await {
-                    Err(WorkerError::Refused(Rejection::UnknownWorker(_))) => return,
+                match coordinator.heartbeat(heartbeat).await {
+                    Err(CallError::UnknownWorker) => return,
                     Err(error) => tracing::debug!(%error, "a heartbeat was not taken"),
                     Ok(()) => {}
                 }
@@ -270,13 +298,13 @@ impl Session {
         if !self.is_draining.load(Ordering::SeqCst) {
             return;
         }
-        let (registry, worker) = (self.registry.clone(), self.profile.worker.clone());
+        let (coordinator, worker) = (Arc::clone(&self.coordinator), self.profile.worker.clone());
         actix_rt::spawn(async move {
             let mut pause = RETRY_PAUSE_MIN;
             loop {
                 let drain = Drain { worker: worker.clone(), incarnation };
-                match registry.drain(drain).await {
-                    Ok(()) | Err(WorkerError::Refused(_)) => return,
+                match coordinator.drain(drain).await {
+                    Ok(()) | Err(CallError::Refused(_) | CallError::UnknownWorker) => return,
                     Err(error) => tracing::debug!(%error, "announces the drain again"),
                 }
                 tokio::time::sleep(pause).await;
@@ -285,16 +313,21 @@ impl Session {
         });
     }
 
+    fn errand(&self, lease: held::LeaseName) -> Errand {
+        Errand {
+            worker: self.profile.worker.clone(),
+            lease,
+            coordinator: Arc::clone(&self.coordinator),
+            held: self.held.clone(),
+        }
+    }
+
     fn take(&self, assignment: Assignment) {
         let lease = (assignment.task, assignment.attempt);
         let Some(revoked) = self.held.add(lease) else { return };
-        let errand = Errand {
-            worker: self.profile.worker.clone(),
-            lease,
-            registry: self.registry.clone(),
-            held: self.held.clone(),
-        };
-        if self.is_draining.load(Ordering::SeqCst) {
+        let errand = self.errand(lease);
+        let held_max = (self.profile.capacity as usize).saturating_mul(HELD_PER_CAPACITY);
+        if self.is_draining.load(Ordering::SeqCst) || self.held.count() > held_max {
             // In hand until it is given back: the drain waits for it.
             actix_rt::spawn(errand.give_back());
         } else {
@@ -303,7 +336,7 @@ impl Session {
                 // A lease that is taken away while it waits for its turn costs nothing more.
                 let slot = tokio::select! {
                     biased;
-                    () = revoked.notified() => return errand.held.remove(lease),
+                    () = revoked.notified() => return errand.drop_unreported(),
                     slot = slots.acquire_owned() => slot,
                 };
                 match slot {
@@ -312,65 +345,6 @@ impl Session {
                     Err(_) => errand.give_back().await,
                 }
             });
-        }
-    }
-}
-
-/// One lease, from the order to the acknowledgement.
-struct Errand {
-    worker: WorkerId,
-    lease: (TaskId, Attempt),
-    registry: WorkerRegistryHandle,
-    held: Held,
-}
-
-impl Errand {
-    async fn give_back(self) {
-        self.report(News::GivenBack).await;
-        self.held.remove(self.lease);
-    }
-
-    async fn run(self, pool: ProverPoolHandle, assignment: Assignment, slot: OwnedSemaphorePermit) {
-        let (task, attempt) = self.lease;
-        let started = Report { worker: self.worker.clone(), task, attempt, news: News::Started };
-        let registry = self.registry.clone();
-        // Proving does not wait for the quorum that notes its beginning.
-        let notes_start = actix_rt::spawn(async move {
-            let _ = registry.report(started).await;
-        });
-        let Assignment { circuit, proving_key, input, .. } = assignment;
-        let proven = pool.prove(Prove { circuit, proving_key, input }).await;
-        drop(slot);
-        let _ = notes_start.await;
-        // A revoked lease's proof is still a proof: the ledger takes it if the task is open.
-        let news = match proven {
-            Ok(proven) => News::Proven { proof: proven.proof, proving: proven.took },
-            Err(NoProof::Failed(cause)) => News::Failed(cause),
-            Err(NoProof::NotTried(reason)) => {
-                tracing::error!(%task, reason, "the worker cannot prove this now and gives it back");
-                News::GivenBack
-            }
-        };
-        self.report(news).await;
-        self.held.remove(self.lease);
-    }
-
-    /// Says it until it is acknowledged or refused.
-    async fn report(&self, news: News) {
-        let (task, attempt) = self.lease;
-        let mut pause = RETRY_PAUSE_MIN;
-        loop {
-            let report = Report { worker: self.worker.clone(), task, attempt, news: news.clone() };
-            match self.registry.report(report).await {
-                Ok(()) => return,
-                Err(WorkerError::Refused(rejection)) => {
-                    tracing::debug!(%task, attempt = attempt.0, %rejection, "a report was refused");
-                    return;
-                }
-                Err(error) => tracing::debug!(%task, attempt = attempt.0, %error, "reports again"),
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_PAUSE_MAX);
         }
     }
 }
@@ -416,14 +390,45 @@ impl Handler<Ask<GiveBackAll>> for Session {
     type Result = ();
 
     fn handle(&mut self, ask: Ask<GiveBackAll>, _: &mut Self::Context) {
-        let (registry, worker, held) =
-            (self.registry.clone(), self.profile.worker.clone(), self.held.clone());
+        let (coordinator, worker, held) =
+            (Arc::clone(&self.coordinator), self.profile.worker.clone(), self.held.clone());
         actix_rt::spawn(async move {
-            let give_back = held.leases().into_iter().map(|(task, attempt)| {
-                registry.report(Report { worker: worker.clone(), task, attempt, news: News::GivenBack })
+            // A finished proof is not given back: it is still being reported.
+            let give_back = held.unfinished().into_iter().map(|(task, attempt)| {
+                coordinator.report(Report { worker: worker.clone(), task, attempt, news: News::GivenBack })
             });
             futures_util::future::join_all(give_back).await;
             ask.reply.send(());
         });
+    }
+}
+
+impl Handler<Deliver> for Session {
+    type Result = ();
+
+    fn handle(&mut self, message: Deliver, _: &mut Self::Context) {
+        let Deliver(proof) = message;
+        let lease = (proof.task, proof.attempt);
+        if self.held.add(lease).is_some() {
+            self.held.finish(lease, &proof.proof, proof.proving);
+            actix_rt::spawn(self.errand(lease).deliver(proof));
+        }
+    }
+}
+
+/// Notes why a registration failed, and logs what somebody has to look at, once.
+fn note(problem: &watch::Sender<Option<String>>, error: &CallError) {
+    let text = error.to_string();
+    let is_news = problem.send_if_modified(|noted| {
+        let is_news = noted.as_ref() != Some(&text);
+        *noted = Some(text.clone());
+        is_news
+    });
+    match error {
+        CallError::NameInUse(_) | CallError::Refused(_) if is_news => {
+            tracing::error!(%error, "the worker cannot register");
+        }
+        _ if is_news => tracing::info!(%error, "the worker is not registered and tries again"),
+        _ => tracing::debug!(%error, "registers again"),
     }
 }

@@ -1,0 +1,163 @@
+//! The real prover: Groth16 with the keys of a folder, of which the recently used ones stay in memory.
+//!
+//! A key that the folder lacks is fetched from whoever has it ([`KeySource`]), checked, and stored. Blocking throughout: it
+//! runs on the prover's own threads.
+
+use super::{ProofMaker, Prove};
+use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
+use crate::proof::{
+    CircuitSpec, Digest32, KeyError, KeyManifest, KeyStore, ProofBytes, ProveError, ProvingKey,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Where keys come from that the folder does not have.
+pub trait KeySource: Send + Sync + 'static {
+    /// A key's manifest and bytes, as somebody sent them; nothing of them is believed. Blocks.
+    ///
+    /// # Errors
+    /// Why nobody gave it.
+    fn fetch(&self, digest: &Digest32) -> Result<(KeyManifest, Vec<u8>), String>;
+}
+
+/// Proves with Groth16 and the keys of a folder.
+pub struct Groth16Prover {
+    store: KeyStore,
+    source: Option<Arc<dyn KeySource>>,
+    memory: Mutex<Memory>,
+    /// One key is loaded or fetched at a time, so that two proofs do not fetch the same one.
+    loading: Mutex<()>,
+}
+
+/// The keys in memory.
+struct Memory {
+    keys: BTreeMap<Digest, Loaded>,
+    bytes_max: u64,
+    /// Counts uses; the key with the smallest number was used least recently.
+    uses: u64,
+}
+
+struct Loaded {
+    key: Arc<ProvingKey>,
+    used: u64,
+}
+
+impl Memory {
+    fn get(&mut self, digest: Digest) -> Option<Arc<ProvingKey>> {
+        self.uses += 1;
+        let loaded = self.keys.get_mut(&digest)?;
+        loaded.used = self.uses;
+        Some(Arc::clone(&loaded.key))
+    }
+
+    /// Keeps a key, and lets go of those used least recently until all fit; the new one stays, whatever its size.
+    fn put(&mut self, digest: Digest, key: Arc<ProvingKey>) {
+        self.uses += 1;
+        self.keys.insert(digest, Loaded { key, used: self.uses });
+        while self.bytes() > self.bytes_max && self.keys.len() > 1 {
+            let oldest = self.keys.iter().min_by_key(|(_, loaded)| loaded.used).map(|(digest, _)| *digest);
+            let Some(oldest) = oldest else { return };
+            tracing::debug!(key = %oldest, "a proving key leaves the memory");
+            self.keys.remove(&oldest);
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.keys.values().map(|loaded| loaded.key.bytes_len()).sum()
+    }
+}
+
+impl Groth16Prover {
+    /// A prover that takes its keys from `store`, and keeps all that it used in memory.
+    #[must_use]
+    pub fn new(store: KeyStore) -> Self {
+        let memory = Memory { keys: BTreeMap::new(), bytes_max: u64::MAX, uses: 0 };
+        Self { store, source: None, memory: Mutex::new(memory), loading: Mutex::default() }
+    }
+
+    /// Keeps at most so many bytes of keys in memory (but always the one in use).
+    #[must_use]
+    pub fn with_memory_limit(self, bytes_max: u64) -> Self {
+        self.memory().bytes_max = bytes_max;
+        self
+    }
+
+    /// Fetches from `source` what the folder does not have.
+    #[must_use]
+    pub fn with_source(self, source: Arc<dyn KeySource>) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    /// Brings a circuit's key from the folder into memory, if the folder has one. Blocks.
+    ///
+    /// # Errors
+    /// The folder or the key is damaged.
+    pub fn preload(&self, circuit: &CircuitSpec) -> Result<(), KeyError> {
+        let Some(manifest) = self.store.find(circuit)? else { return Ok(()) };
+        let key = self.store.load(&manifest.proving_key)?;
+        self.memory().put(Digest(*manifest.proving_key.as_bytes()), key);
+        Ok(())
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The key of that digest: from memory, from the folder, or from the source.
+    fn key(&self, digest: Digest) -> Result<Arc<ProvingKey>, FailureCause> {
+        let known = self.memory().get(digest);
+        if let Some(key) = known {
+            return Ok(key);
+        }
+        let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.memory().get(digest);
+        if let Some(key) = known {
+            return Ok(key);
+        }
+        let key = self
+            .find(&Digest32::new(digest.0))
+            .map_err(|reason| FailureCause::new(FailureKind::KeyUnavailable, &reason))?;
+        self.memory().put(digest, Arc::clone(&key));
+        Ok(key)
+    }
+
+    fn find(&self, digest: &Digest32) -> Result<Arc<ProvingKey>, String> {
+        let missing = match self.store.load(digest) {
+            Ok(key) => return Ok(key),
+            Err(error) => error,
+        };
+        let Some(source) = &self.source else { return Err(missing.to_string()) };
+        if !matches!(missing, KeyError::NotFound { .. }) {
+            tracing::warn!(error = %missing, "the stored key cannot be used and is fetched anew");
+        }
+        let (manifest, bytes) = source.fetch(digest)?;
+        if manifest.proving_key != *digest {
+            return Err(format!("asked for key {digest} and was given {}", manifest.proving_key));
+        }
+        let key = self.store.import(&manifest, &bytes).map_err(|error| error.to_string())?;
+        tracing::info!(circuit = key.circuit().name, key = %digest, "fetched a proving key");
+        Ok(key)
+    }
+}
+
+impl ProofMaker for Groth16Prover {
+    fn make(&self, request: &Prove) -> Result<ProofBytes, FailureCause> {
+        let key = self.key(request.proving_key)?;
+        if key.circuit().name != request.circuit.as_str() {
+            return Err(FailureCause::new(FailureKind::KeyUnavailable, "the key is for another circuit"));
+        }
+        key.prove(&request.input).map_err(|error| {
+            let kind = match &error {
+                ProveError::Input(_) => FailureKind::InputUnreadable,
+                ProveError::Unsatisfied { .. } => FailureKind::WitnessUnsatisfied,
+                ProveError::Synthesis(_) => FailureKind::ProverError,
+            };
+            FailureCause::new(kind, &error.to_string())
+        })
+    }
+
+    fn held_keys(&self) -> BTreeSet<CircuitId> {
+        let memory = self.memory();
+        memory.keys.values().filter_map(|loaded| CircuitId::new(loaded.key.circuit().name).ok()).collect()
+    }
+}

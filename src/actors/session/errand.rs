@@ -1,0 +1,88 @@
+//! One lease in a worker's hands, from the order to the acknowledgement.
+
+use super::coordinator::{CallError, Coordinator};
+use super::held::{Held, LeaseName};
+use super::spool::UnreportedProof;
+use super::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+use crate::actors::prover_pool::{NoProof, Prove, ProverPoolHandle};
+use crate::actors::worker_registry::{Assignment, News, Report};
+use crate::ledger::WorkerId;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+
+pub(super) struct Errand {
+    pub(super) worker: WorkerId,
+    pub(super) lease: LeaseName,
+    pub(super) coordinator: Arc<dyn Coordinator>,
+    pub(super) held: Held,
+}
+
+impl Errand {
+    /// Lets go of a lease that nobody wants to hear of any more.
+    pub(super) fn drop_unreported(self) {
+        self.held.remove(self.lease);
+    }
+
+    pub(super) async fn give_back(self) {
+        self.report(News::GivenBack).await;
+        self.held.remove(self.lease);
+    }
+
+    /// Reports a proof that was made in an earlier life.
+    pub(super) async fn deliver(self, proof: UnreportedProof) {
+        self.report(News::Proven { proof: proof.proof, proving: proof.proving }).await;
+        self.held.remove(self.lease);
+    }
+
+    pub(super) async fn run(
+        self,
+        pool: ProverPoolHandle,
+        assignment: Assignment,
+        slot: OwnedSemaphorePermit,
+    ) {
+        let (task, attempt) = self.lease;
+        let started = Report { worker: self.worker.clone(), task, attempt, news: News::Started };
+        let coordinator = Arc::clone(&self.coordinator);
+        // Proving does not wait for the quorum that notes its beginning.
+        let notes_start = actix_rt::spawn(async move {
+            let _ = coordinator.report(started).await;
+        });
+        let Assignment { circuit, proving_key, input, .. } = assignment;
+        let proven = pool.prove(Prove { circuit, proving_key, input }).await;
+        drop(slot);
+        // A revoked lease's proof is still a proof: the ledger takes it if the task is open.
+        let news = match proven {
+            Ok(proven) => {
+                self.held.finish(self.lease, &proven.proof, proven.took);
+                News::Proven { proof: proven.proof, proving: proven.took }
+            }
+            Err(NoProof::Failed(cause)) => News::Failed(cause),
+            Err(NoProof::NotTried(reason)) => {
+                tracing::error!(%task, reason, "the worker cannot prove this now and gives it back");
+                News::GivenBack
+            }
+        };
+        let _ = notes_start.await;
+        self.report(news).await;
+        self.held.remove(self.lease);
+    }
+
+    /// Says it until it is acknowledged or refused.
+    async fn report(&self, news: News) {
+        let (task, attempt) = self.lease;
+        let mut pause = RETRY_PAUSE_MIN;
+        loop {
+            let report = Report { worker: self.worker.clone(), task, attempt, news: news.clone() };
+            match self.coordinator.report(report).await {
+                Ok(()) => return,
+                Err(refused @ (CallError::Refused(_) | CallError::UnknownWorker)) => {
+                    tracing::debug!(%task, attempt = attempt.0, %refused, "a report was refused");
+                    return;
+                }
+                Err(error) => tracing::debug!(%task, attempt = attempt.0, %error, "reports again"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The gateway over real HTTP: before scripted coordinators that fail in every way, and before a real node.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod door;
+mod fake;
+mod protocol;
+mod reads;
+mod real;
+#[path = "../support/mod.rs"]
+mod support;
+mod writes;
