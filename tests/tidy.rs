@@ -21,7 +21,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["ledger", "proof", "config", "http", "raft", "tls"]),
     (
         "node",
-        &["ledger", "proof", "codec", "tls", "sealing", "config", "raft", "actors", "http", "rpc", "gateway", "cli"],
+        &[
+            "ledger", "proof", "codec", "tls", "sealing", "config", "raft", "actors", "http", "rpc",
+            "gateway", "cli",
+        ],
     ),
 ];
 

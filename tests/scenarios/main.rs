@@ -20,5 +20,6 @@ mod leader_killed;
 mod member_replaced;
 mod rolling_restart;
 mod slow_fsync;
+mod walkthrough;
 mod worker_frozen;
 mod worker_killed;
