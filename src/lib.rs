@@ -19,3 +19,4 @@ pub mod proof;
 pub mod raft;
 pub mod rpc;
 pub mod sealing;
+pub mod tls;

@@ -201,7 +201,14 @@ async fn hashes_at(
     nodes: impl Iterator<Item = NodeId>,
     index: LogIndex,
 ) -> BTreeMap<NodeId, Digest> {
-    let asked = nodes.map(|node| async move { (node, raft.state_hash_of(node, index).await) });
+    let own = raft.node();
+    let asked = nodes.map(|node| async move {
+        if node == own {
+            return (node, raft.state_hash_at(index));
+        }
+        let probed = raft.probe(node, Some(index)).await;
+        (node, probed.ok().and_then(|(_, hash)| hash))
+    });
     let answers = join_all(asked).await;
     answers.into_iter().filter_map(|(node, hash)| Some((node, hash?))).collect()
 }

@@ -7,7 +7,7 @@
 use super::cpu_pool::CpuPool;
 use crate::ledger::{CircuitId, Digest};
 use crate::proof::{BUNDLE_BYTES_MAX, Digest32, KeyStore};
-use crate::raft::{KeyReply, KeyRequest, KeyShelf, NodeId, PeerReply, PeerRequest, RaftService};
+use crate::raft::{KeyReply, KeyRequest, KeyShelf, NodeId, PeerReply, PeerRequest, RaftService, Standing};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -68,7 +68,9 @@ impl KeySpread {
     /// Too few of them can be reached, or could fetch it.
     pub async fn spread(&self, circuit: &CircuitId, digest: Digest) -> Result<(), SpreadError> {
         let own = self.raft.node();
-        let voters = self.raft.voters();
+        let members = self.raft.members().into_iter();
+        let voters: Vec<NodeId> =
+            members.filter(|member| member.standing == Standing::Voter).map(|member| member.id).collect();
         let needed = voters.len() / 2 + 1;
         let mut holders = usize::from(voters.contains(&own));
         let mut answers: FuturesUnordered<_> = voters
@@ -76,7 +78,7 @@ impl KeySpread {
             .filter(|&&voter| voter != own)
             .map(|&voter| {
                 let hold = KeyRequest::Hold { circuit: circuit.clone(), digest };
-                self.raft.call_peer(voter, PeerRequest::Key(hold), HOLD_LIMIT)
+                self.raft.call(voter, PeerRequest::Key(hold), HOLD_LIMIT)
             })
             .collect();
         let mut last = "none".to_owned();
@@ -107,7 +109,7 @@ impl KeySpread {
     pub async fn fetch(&self, digest: Digest) -> Result<(), SpreadError> {
         let own = self.raft.node();
         let mut last = "there is no other member".to_owned();
-        for member in self.raft.member_ids().into_iter().filter(|&member| member != own) {
+        for member in self.raft.members().into_iter().map(|member| member.id).filter(|&id| id != own) {
             match self.fetch_from(member, digest).await {
                 Ok(()) => return Ok(()),
                 Err(reason) => last = reason,
@@ -124,7 +126,7 @@ impl KeySpread {
         let mut bundle = Vec::new();
         loop {
             let read = KeyRequest::Read { digest, offset: bundle.len() as u64 };
-            let reply = self.raft.call_peer(member, PeerRequest::Key(read), PIECE_LIMIT).await;
+            let reply = self.raft.call(member, PeerRequest::Key(read), PIECE_LIMIT).await;
             let (bytes, total) = match reply.map_err(|error| error.to_string())? {
                 PeerReply::Key(KeyReply::Piece { bytes, bytes_total }) => (bytes, bytes_total),
                 PeerReply::Key(KeyReply::Unavailable(reason)) => return Err(reason),

@@ -191,9 +191,7 @@ fn change(args: &ServiceAndToken, action: &str, body: &Value) -> Result<Verdict,
             let Some(leader) = leader else {
                 return Ok(client.post(&path, &headers, body).map(|_| Verdict::Done)?);
             };
-            Client::new(&format!("http://{leader}"))
-                .map_err(Failure::Usage)?
-                .post(&path, &headers, body)?
+            Client::new(&format!("http://{leader}")).map_err(Failure::Usage)?.post(&path, &headers, body)?
         }
         other => other?,
     };

@@ -18,6 +18,7 @@ mod node_args;
 mod output;
 mod proof;
 mod task;
+mod tls;
 
 pub use coordinator_args::CoordinatorArgs;
 pub use gateway_args::GatewayArgs;
@@ -74,6 +75,8 @@ pub enum ClientCommand {
     Config(config::ConfigArgs),
     /// Ask a node whether it lives; for containers
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Make certificates, a token, or a data key for a cluster
+    Tls(tls::TlsArgs),
 }
 
 /// Where the service is, and how to print.
@@ -128,6 +131,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Cluster(args) => cluster::run(args),
         ClientCommand::Config(args) => config::run(&args),
         ClientCommand::Healthcheck(args) => healthcheck::run(&args),
+        ClientCommand::Tls(args) => tls::run(&args),
     };
     ExitCode::from(match result {
         Ok(Verdict::Done) => 0,

@@ -40,11 +40,15 @@ fn nodes_and_checks_are_taken() {
         "zkpnet circuit verifying-key merkle-poseidon-4",
         "zkpnet healthcheck --ready",
         "zkpnet task list --status pending --limit 5",
+        "zkpnet tls init --out certs --host coordinator-1 --host 10.0.0.1 --force",
+        "zkpnet tls token --out token",
+        "zkpnet tls data-key --out data.key",
         "zkpnet task cancel 01890a5d-ac96-774b-bcce-b302099a8057",
     ] {
         assert!(parses(line), "{line}");
     }
     assert!(!parses("zkpnet config check --role king"));
+    assert!(!parses("zkpnet tls init --out certs"));
 }
 
 #[test]

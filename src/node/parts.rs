@@ -5,10 +5,11 @@ use crate::actors::clock::millis;
 use crate::actors::session::WorkerProfile;
 use crate::actors::worker_registry::LeaseTimes;
 use crate::config::{CircuitName, Config};
-use crate::http::HttpOptions;
+use crate::http::{AdminGate, HttpOptions};
 use crate::ledger::{CircuitId, Policy, WorkerId};
 use crate::proof::catalog;
 use crate::raft::{NodeId, RaftConfig};
+use crate::tls::ClusterToken;
 
 /// Open files asked of the system.
 const FILES_WANTED: u64 = 65_536;
@@ -125,4 +126,17 @@ pub(super) fn http_options(config: &Config) -> HttpOptions {
         request_timeout: http.request_timeout,
         shutdown_grace: config.shutdown.grace,
     }
+}
+
+/// The cluster's token, when there is one.
+pub(super) fn token(config: &Config) -> Result<Option<ClusterToken>, NodeError> {
+    let read = |path| ClusterToken::read(path).map_err(|error| NodeError::Config(error.to_string()));
+    config.cluster.token_file.as_deref().map(read).transpose()
+}
+
+/// Who may change the cluster: who knows its token; without one, whoever reaches the port.
+pub(super) fn admin_gate(config: &Config) -> Result<AdminGate, NodeError> {
+    let token = token(config)?;
+    Ok(token
+        .map_or_else(AdminGate::open, |token| AdminGate::for_holders_of(move |shown| token.matches(shown))))
 }

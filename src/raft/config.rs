@@ -55,6 +55,8 @@ pub struct RaftConfig {
     pub events_waiting_max: u32,
     /// How long a shutdown may take.
     pub shutdown_time_limit: Duration,
+    /// Before a leader shuts down it hands over to another voter, and waits for this long at most; zero for not at all.
+    pub hand_over_time_limit: Duration,
 }
 
 impl RaftConfig {
@@ -85,6 +87,7 @@ impl RaftConfig {
             snapshot_bytes_max: 16 << 30,
             events_waiting_max: 8192,
             shutdown_time_limit: Duration::from_secs(10),
+            hand_over_time_limit: Duration::from_secs(2),
         }
     }
 
@@ -113,6 +116,8 @@ impl RaftConfig {
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_after_entries),
             snapshot_max_chunk_size: self.snapshot_chunk_bytes,
             max_in_snapshot_log_to_keep: self.log_entries_kept,
+            // Whether it may stand is decided by the guard, and not before it has looked.
+            enable_elect: false,
             ..Config::default()
         };
         config.validate().map_err(|error| StartError::Config(error.to_string()))

@@ -240,9 +240,21 @@ pub enum AdminError {
     /// Raft has stopped on this node.
     #[error("raft has stopped on this node")]
     Stopped,
+    /// Refused for sure: this node does not lead; ask the one that does.
+    #[error("this node is not the leader")]
+    NotLeader {
+        /// Who is, if known.
+        leader: Option<LeaderInfo>,
+    },
     /// The request makes no sense in the state that the cluster is in.
     #[error("{0}")]
     Refused(String),
+    /// It had no effect and may be tried again: something else is under way, or somebody is not in reach.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It may have had its effect, or have it later.
+    #[error("the outcome is unknown: {0}")]
+    OutcomeUnknown(String),
     /// This node's files failed.
     #[error("{0}")]
     Store(String),

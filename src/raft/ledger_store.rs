@@ -17,7 +17,7 @@ use crate::codec;
 use crate::ledger::{BodyKey, BodyOp, Ledger, Record, RecordKey};
 use redb::{Durability, ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,10 +39,9 @@ pub(super) struct Progress {
     pub(super) membership: StoredMembership,
 }
 
-/// What a run of applied entries changes on disk: for each key the last word.
+/// What a run of applied entries changes on disk besides records: for each body the last word.
 #[derive(Debug, Default)]
 pub(super) struct WriteSet {
-    pub(super) records: BTreeSet<RecordKey>,
     bodies: BTreeMap<BodyKey, Option<Vec<u8>>>,
     bytes: usize,
 }
@@ -71,8 +70,8 @@ impl WriteSet {
     }
 }
 
-/// A changed record: its new content, or nothing when it is to be deleted.
-pub(super) type ChangedRecord = (RecordKey, Option<Record>);
+/// Changed records by key: the new content, encoded, or nothing when the record is to be deleted.
+pub(super) type ChangedRecords = BTreeMap<RecordKey, Option<Vec<u8>>>;
 
 /// The file; clones share it.
 #[derive(Clone, Debug)]
@@ -99,7 +98,7 @@ impl LedgerStore {
     /// Writes what has changed together with the applied index. Blocks.
     pub(super) fn write(
         &self,
-        records: &[ChangedRecord],
+        records: &ChangedRecords,
         set: &WriteSet,
         progress: &Progress,
         durability: Durability,
@@ -108,11 +107,10 @@ impl LedgerStore {
         let transaction = self.begin(durability)?;
         {
             let mut table = transaction.open_table(RECORDS).map_err(file.failed("writing"))?;
-            for (key, record) in records {
+            for (key, frame) in records {
                 let key = record_key(key);
-                match record {
-                    Some(record) => {
-                        let frame = codec::encode(record)?;
+                match frame {
+                    Some(frame) => {
                         table.insert(key.as_slice(), frame.as_slice()).map_err(file.failed("writing"))?;
                     }
                     None => {

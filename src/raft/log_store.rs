@@ -8,8 +8,11 @@
 //! Refused: a file that another process has open, one of another node, a damaged record (an error that names file, table
 //! and key), a log with a hole, and every write after one that failed.
 
+mod identity;
 mod tail;
 mod writer;
+
+pub use identity::StoreIdentity;
 
 use super::error::{StartError, StoreError};
 use super::files::{DatabaseFile, guarded, lock};
@@ -17,7 +20,7 @@ use super::types::{ClusterId, Entry, LogId, NodeId, StorageError, StoreId, TypeC
 use crate::codec;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader, Vote};
-use redb::{Durability, ReadableTable as _, TableDefinition};
+use redb::{ReadableTable as _, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -45,7 +48,7 @@ pub(super) mod meta {
 }
 
 /// redb's own cache for this file: the newest entries are in [`Tail`], so it serves little but the tree's inner pages.
-const DATABASE_CACHE_BYTES: usize = 16 << 20;
+pub(super) const DATABASE_CACHE_BYTES: usize = 16 << 20;
 
 /// Limits of the log store.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +114,7 @@ impl LogStore {
     /// The same for a database that is open already.
     pub(super) fn with_file(file: DatabaseFile, node: NodeId, limits: LogLimits) -> Result<Self, StartError> {
         let path = file.path.clone();
-        let store = claim(&file, node)?;
+        let store = identity::claim(&file, Some(node))?.store;
         let keep = guarded(&path, || load(&file, limits))?;
         let (file, keep) = (Arc::new(file), Arc::new(Mutex::new(keep)));
         let (jobs, receiver) = mpsc::channel(QUEUE_MAX);
@@ -357,35 +360,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 }
 
-/// Makes the tables, and names the store and its node, if the file is new; otherwise checks whose it is.
-fn claim(file: &DatabaseFile, node: NodeId) -> Result<StoreId, StartError> {
-    let drawn = StoreId::random().map_err(|error| StartError::Randomness(error.to_string()))?;
-    let claimed = guarded(&file.path, || {
-        let transaction = file.begin_write(Durability::Immediate)?;
-        let store = {
-            transaction.open_table(LOG).map_err(file.failed("opening"))?;
-            let mut records = transaction.open_table(META).map_err(file.failed("opening"))?;
-            let owner: Option<NodeId> = decode_meta(file, &records, meta::NODE)?;
-            match (owner, decode_meta(file, &records, meta::STORE)?) {
-                (Some(found), _) if found != node => {
-                    return Err(StoreError::OtherNode { file: file.path.clone(), expected: node, found });
-                }
-                (Some(_), Some(store)) => store,
-                (None, None) => {
-                    let (node, store) = (codec::encode(&node)?, codec::encode(&drawn)?);
-                    records.insert(meta::NODE, node.as_slice()).map_err(file.failed("opening"))?;
-                    records.insert(meta::STORE, store.as_slice()).map_err(file.failed("opening"))?;
-                    drawn
-                }
-                _ => return Err(file.inconsistent("it names a node or a store, but not both")),
-            }
-        };
-        transaction.commit().map_err(file.failed("opening"))?;
-        Ok(store)
-    })?;
-    Ok(claimed)
-}
-
 /// Reads the whole file once: every entry is checked, the newest stay in memory.
 fn load(file: &DatabaseFile, limits: LogLimits) -> Result<Keep, StoreError> {
     let transaction = file.begin_read()?;
@@ -441,7 +415,7 @@ fn decode_entry(file: &DatabaseFile, index: u64, frame: &[u8]) -> Result<Entry, 
     }
 }
 
-fn decode_meta<T: DeserializeOwned>(
+pub(super) fn decode_meta<T: DeserializeOwned>(
     file: &DatabaseFile,
     records: &impl redb::ReadableTable<&'static str, &'static [u8]>,
     key: &'static str,

@@ -5,28 +5,38 @@
 //! means is the ledger's business.
 //!
 //! In reading order: `types` and `config`; `log_store` (log, vote: `raft.redb`); `ledger_store`, `state_machine` and
-//! `snapshot` (the applied state: `ledger.redb` and files); `transport` and `network`; `service`, which runs it all.
+//! `snapshot` (the applied state: `ledger.redb` and files), `state_hash` to compare it; `transport`, `network` and
+//! `endpoint`; `service`, which runs it all; and what openraft leaves out: `guard` (who may stand for election, and who may
+//! go on leading), `transfer`, `members`.
 
 mod config;
+mod endpoint;
 mod error;
 mod events;
 mod files;
+mod guard;
 mod ledger_store;
 mod log_store;
+mod members;
 mod network;
 mod service;
 mod snapshot;
+mod state_hash;
 mod state_machine;
+mod transfer;
 mod transport;
 mod types;
 
 pub use config::RaftConfig;
 pub use error::{AdminError, LeaderInfo, ProposeError, ReadError, StartError, StoreError, UnknownReason};
 pub use events::{AppliedEvents, AppliedNotice, EventStream};
-pub use service::{Committed, RaftService, RaftStatus, Role};
+pub use log_store::StoreIdentity;
+pub use members::{MemberStatus, Standing};
+pub use service::{Committed, NodeAbout, RaftService, RaftStatus, Role};
 pub use transport::{
-    AdmitReply, AdmitRequest, InProcessNetwork, KeyReply, KeyRequest, KeyShelf, PeerEndpoint, PeerReply,
-    PeerReport, PeerRequest, PeerTransport, Probe, TransportError,
+    AddressError, AdmitReply, AdmitRequest, BindError, InProcessNetwork, KeyReply, KeyRequest, KeyShelf,
+    MembershipView, PeerEndpoint, PeerReply, PeerReport, PeerRequest, PeerTransport, Probe, Refusal, Refused,
+    TcpOptions, TcpTransport, TransportError,
 };
 pub use types::{Applied, Batch, ClusterId, Member, NodeId, StoreId, TypeConfig};
 

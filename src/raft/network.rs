@@ -1,6 +1,7 @@
 //! openraft's view of a [`PeerTransport`]: one link per peer, requests and replies in openraft's types, and its time
 //! limits honoured.
 
+use super::service::local::Mute;
 use super::transport::{PeerReply, PeerRequest, PeerTransport, TransportError};
 use super::types::{Member, NodeId, TypeConfig};
 use openraft::RaftNetworkFactory;
@@ -23,6 +24,8 @@ pub(super) struct Links {
     pub(super) transport: Arc<dyn PeerTransport>,
     /// The pause before an unreachable peer is tried again.
     pub(super) retry_pause: Duration,
+    /// Whether this node has fallen silent; see [`super::guard`].
+    pub(super) mute: Mute,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Links {
@@ -35,6 +38,7 @@ impl RaftNetworkFactory<TypeConfig> for Links {
             member: node.clone(),
             transport: self.transport.clone(),
             retry_pause: self.retry_pause,
+            mute: self.mute.clone(),
         }
     }
 }
@@ -46,6 +50,7 @@ pub(super) struct Link {
     member: Member,
     transport: Arc<dyn PeerTransport>,
     retry_pause: Duration,
+    mute: Mute,
 }
 
 impl Link {
@@ -55,6 +60,12 @@ impl Link {
         request: PeerRequest,
         option: &RPCOption,
     ) -> Result<PeerReply, CallError<E>> {
+        // Asking for votes is another matter: who stands is decided before.
+        if self.mute.is_on() && kind != RPCTypes::Vote {
+            let reason = "this leader has no majority, and keeps silent".to_owned();
+            let error = TransportError::Unreachable { to: self.target, reason };
+            return Err(RPCError::Unreachable(Unreachable::new(&error)));
+        }
         let reply = self.transport.call(self.target, &self.member, request, option.hard_ttl()).await;
         reply.map_err(|error| match &error {
             TransportError::Unreachable { .. } => RPCError::Unreachable(Unreachable::new(&error)),

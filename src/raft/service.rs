@@ -1,33 +1,37 @@
 //! A node's Raft as the rest of zkpnet uses it: a cloneable handle that may be used from any thread and any runtime.
 //!
-//! Owned here: Raft's thread ([`thread`]), the batching of proposals ([`batcher`]), and what is said of Raft's state
-//! ([`status`]). Every call is bounded in time, and every refusal says whether the command may still take effect.
+//! Owned here: Raft's thread ([`thread`]), the batching of proposals ([`batcher`]), current reads ([`read`]), what is said
+//! of Raft's state ([`status`]), and the management of the cluster ([`manage`]). Every call is bounded in time, and every refusal says whether the command may still take effect.
 
-mod asking;
 mod batcher;
-mod status;
+pub(super) mod local;
+mod manage;
+pub(super) mod peers;
+mod read;
+pub(super) mod status;
 mod thread;
 
 pub use batcher::Committed;
+pub use local::NodeAbout;
 pub use status::{RaftStatus, Role};
 
 use super::config::RaftConfig;
 use super::error::{AdminError, ProposeError, ReadError, StartError, StoreError};
 use super::events::EventStream;
 use super::files::lock;
-use super::transport::{LeaderHeard, PeerTransport};
-use super::types::{ClusterId, Member, NodeId, Raft, StoreId};
+use super::transfer::Waiting;
+use super::transport::PeerTransport;
+use super::types::{ClusterId, Member, NodeId, StoreId};
 use crate::codec;
 use crate::ledger::{BodyKey, Command, Ledger, LogIndex};
 use batcher::{Answer, Proposal};
-use openraft::error::{CheckIsLeaderError, RaftError};
-use status::Stores;
+use local::Local;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use thread::{Control, MetricsReceiver, RaftThread, Started};
+use thread::{Control, RaftThread, Started};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -38,18 +42,13 @@ pub struct RaftService {
 }
 
 struct Inner {
-    node: NodeId,
-    heard: LeaderHeard,
-    raft: Raft,
-    transport: Arc<dyn PeerTransport>,
-    metrics: MetricsReceiver,
+    local: Arc<Local>,
     runtime: Handle,
-    stores: Stores,
     status: watch::Receiver<RaftStatus>,
     proposals: mpsc::Sender<Proposal>,
-    proposal_room: Arc<Semaphore>,
+    waiting: Waiting,
     entry_bytes_max: u64,
-    read_time_limit: Duration,
+    hand_over_time_limit: Duration,
     control: mpsc::Sender<Control>,
     ended: watch::Receiver<Option<Result<(), AdminError>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -57,7 +56,7 @@ struct Inner {
 
 impl fmt::Debug for RaftService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RaftService").field("node", &self.inner.node).finish_non_exhaustive()
+        f.debug_struct("RaftService").field("node", &self.inner.local.node).finish_non_exhaustive()
     }
 }
 
@@ -71,37 +70,30 @@ impl RaftService {
         transport: Arc<dyn PeerTransport>,
     ) -> Result<(Self, EventStream), StartError> {
         config.to_openraft()?;
-        let (node, entry_bytes_max, read_time_limit) =
-            (config.node, config.entry_bytes_max, config.read_time_limit);
-        let room =
+        let (node, entry_bytes_max, hand_over_time_limit) =
+            (config.node, config.entry_bytes_max, config.hand_over_time_limit);
+        let permits =
             usize::try_from(config.proposal_bytes_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let (proposals, queue) = mpsc::channel(config.proposals_waiting_max as usize);
         let (control, orders) = mpsc::channel(4);
         let (ready, started) = oneshot::channel();
         let (end, ended) = watch::channel(None);
-        let heard = LeaderHeard::default();
-        let own_transport = transport.clone();
-        let raft = RaftThread { config, transport, proposals: queue, control: orders, heard: heard.clone() };
+        let raft = RaftThread { config, transport, proposals: queue, control: orders };
         let thread = std::thread::Builder::new()
             .name(format!("raft-{node}"))
             .spawn(move || raft.run(ready, end))
             .map_err(StartError::Thread)?;
         let gone =
             |_| Err(StartError::Thread(std::io::Error::other("the thread ended before raft had started")));
-        let Started { raft, runtime, stores, status, events } = started.await.unwrap_or_else(gone)?;
+        let Started { local, runtime, status, events } = started.await.unwrap_or_else(gone)?;
         let inner = Inner {
-            node,
-            heard,
-            transport: own_transport,
-            metrics: raft.metrics(),
-            raft,
+            local,
             runtime,
-            stores,
             status,
             proposals,
-            proposal_room: Arc::new(Semaphore::new(room)),
+            waiting: Waiting { room: Arc::new(Semaphore::new(permits)), permits },
             entry_bytes_max,
-            read_time_limit,
+            hand_over_time_limit,
             control,
             ended,
             thread: Mutex::new(Some(thread)),
@@ -112,19 +104,19 @@ impl RaftService {
     /// This node's number.
     #[must_use]
     pub fn node(&self) -> NodeId {
-        self.inner.node
+        self.inner.local.node
     }
 
     /// The name of this node's storage.
     #[must_use]
     pub fn store_id(&self) -> StoreId {
-        self.inner.stores.log.store_id()
+        self.inner.local.stores.log.store_id()
     }
 
     /// The name of the cluster, once this node belongs to one.
     #[must_use]
     pub fn cluster_id(&self) -> Option<ClusterId> {
-        self.inner.stores.log.cluster()
+        self.inner.local.stores.log.cluster()
     }
 
     /// Proposes a command: the answer comes when a majority has stored it and this node has applied it. Dropping the future
@@ -139,8 +131,12 @@ impl RaftService {
         if bytes > bytes_max {
             return Err(ProposeError::TooLarge { bytes, bytes_max });
         }
+        if self.inner.local.gate.is_closed() || self.inner.local.is_fenced() {
+            // No majority would confirm it in time, or another node leads in a moment.
+            return Err(ProposeError::NotLeader { leader: None });
+        }
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let room = self.inner.proposal_room.clone().try_acquire_many_owned(permits);
+        let room = self.inner.waiting.room.clone().try_acquire_many_owned(permits);
         let (answer, result) = Answer::new(room.map_err(|_| ProposeError::Overloaded)?);
         self.inner.proposals.try_send(Proposal { command, bytes, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
@@ -150,34 +146,19 @@ impl RaftService {
         result.await.unwrap_or(Err(ProposeError::Stopped))
     }
 
-    /// Confirms with a majority that this node leads, and waits until its ledger holds everything that was committed when
-    /// this was called. A read through [`Self::with_ledger`] after it is linearizable.
+    /// Waits until this node's ledger holds everything that was committed when this was called: a majority confirms that
+    /// the leader leads, and the leader tells this node, if that is another one, how far to apply. A read through
+    /// [`Self::with_ledger`] after it is linearizable. While leadership moves it is tried again within the time limit.
     ///
     /// # Errors
-    /// When this node does not lead, or that cannot be confirmed in time.
+    /// When no leader is found in time, or none that can be confirmed.
     pub async fn read_barrier(&self) -> Result<LogIndex, ReadError> {
-        let (raft, time_limit) = (self.inner.raft.clone(), self.inner.read_time_limit);
-        let confirmed = self
-            .on_runtime(async move { tokio::time::timeout(time_limit, raft.ensure_linearizable()).await })
-            .await
-            .ok_or(ReadError::Stopped)?;
-        match confirmed {
-            Ok(Ok(index)) => Ok(LogIndex(index.map_or(0, |id| id.index))),
-            Ok(Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward)))) => {
-                let leader =
-                    forward.leader_id.map(|id| status::leader_info(id, forward.leader_node.as_ref()));
-                Err(ReadError::NotLeader { leader })
-            }
-            Ok(Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_)))) | Err(_) => {
-                Err(ReadError::Unconfirmed)
-            }
-            Ok(Err(RaftError::Fatal(_))) => Err(ReadError::Stopped),
-        }
+        self.on_runtime(read::barrier(self.inner.local.clone())).await.unwrap_or(Err(ReadError::Stopped))
     }
 
     /// Reads the ledger as it is applied here. Applying waits for the reader: be quick, and do not wait for anything.
     pub fn with_ledger<R>(&self, read: impl FnOnce(&Ledger) -> R) -> R {
-        self.inner.stores.ledger.with(read)
+        self.inner.local.stores.ledger.with(read)
     }
 
     /// A body that the ledger's records speak of; read from disk, off the caller's runtime.
@@ -185,7 +166,7 @@ impl RaftService {
     /// # Errors
     /// When it is damaged, the disk fails, or Raft has stopped.
     pub async fn body(&self, key: BodyKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let ledger = self.inner.stores.ledger.clone();
+        let ledger = self.inner.local.stores.ledger.clone();
         let closed = ledger.closed();
         let read = self.inner.runtime.spawn_blocking(move || ledger.body(key));
         read.await.unwrap_or(Err(closed))
@@ -194,7 +175,7 @@ impl RaftService {
     /// Raft's state now.
     #[must_use]
     pub fn status(&self) -> RaftStatus {
-        let mut now = status::status(&self.inner.metrics, &self.inner.stores);
+        let mut now = self.inner.local.status();
         if self.inner.ended.borrow().is_some() {
             now.role = Role::Stopped;
             now.leader = None;
@@ -205,7 +186,7 @@ impl RaftService {
     /// How long ago this node last accepted a leader's message; `None` when it has not since it was started.
     #[must_use]
     pub fn leader_heard_ago(&self) -> Option<Duration> {
-        self.inner.heard.age()
+        self.inner.local.heard.age()
     }
 
     /// Raft's state whenever role, term, leader or health change, and a few times a second while its numbers do.
@@ -219,7 +200,7 @@ impl RaftService {
     /// # Errors
     /// When Raft has stopped.
     pub async fn is_initialized(&self) -> Result<bool, AdminError> {
-        let raft = self.inner.raft.clone();
+        let raft = self.inner.local.raft.clone();
         let asked = self.on_runtime(async move { raft.is_initialized().await }).await;
         asked.and_then(Result::ok).ok_or(AdminError::Stopped)
     }
@@ -243,7 +224,7 @@ impl RaftService {
     /// # Errors
     /// When Raft has stopped.
     pub async fn trigger_elect(&self) -> Result<(), AdminError> {
-        let raft = self.inner.raft.clone();
+        let raft = self.inner.local.raft.clone();
         let asked = self.on_runtime(async move { raft.trigger().elect().await }).await;
         asked.and_then(Result::ok).ok_or(AdminError::Stopped)
     }
@@ -253,17 +234,18 @@ impl RaftService {
     /// # Errors
     /// When Raft has stopped.
     pub async fn trigger_snapshot(&self) -> Result<(), AdminError> {
-        let raft = self.inner.raft.clone();
+        let raft = self.inner.local.raft.clone();
         let asked = self.on_runtime(async move { raft.trigger().snapshot().await }).await;
         asked.and_then(Result::ok).ok_or(AdminError::Stopped)
     }
 
-    /// Stops Raft, makes what it has applied durable, and waits until the files may be opened again. Calling it again gives
-    /// the same answer.
+    /// Stops Raft, makes what it has applied durable, and waits until the files may be opened again. A leader hands over
+    /// before, if another voter is in reach. Calling it again gives the same answer.
     ///
     /// # Errors
     /// When something failed or hung on the way; whatever was acknowledged is on disk nevertheless.
     pub async fn shutdown(&self) -> Result<(), AdminError> {
+        self.hand_over_before_the_end().await;
         // When nobody listens any more it has been told already.
         let _ = self.inner.control.send(Control::Shutdown).await;
         let mut ended = self.inner.ended.clone();

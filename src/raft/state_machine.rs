@@ -9,13 +9,15 @@
 use super::error::StoreError;
 use super::events::{AppliedEvents, EventSink};
 use super::files::lock;
-use super::ledger_store::{ChangedRecord, LedgerStore, Progress, WriteSet};
+use super::ledger_store::{ChangedRecords, LedgerStore, Progress, WriteSet};
 use super::snapshot::{SnapshotDirectory, SnapshotReader, SnapshotWriter, file_error};
+use super::state_hash::{StateHash, frame_of};
 use super::types::{Applied, Entry, LogId, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
-use crate::ledger::{BodyKey, Ledger, LogIndex, LogPosition, Term};
+use crate::ledger::{BodyKey, Digest, Ledger, LogIndex, LogPosition, Term};
 use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot};
 use redb::Durability;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +43,7 @@ struct Core {
     store: LedgerStore,
     snapshots: SnapshotDirectory,
     ledger: Arc<RwLock<Ledger>>,
+    hash: Arc<Mutex<StateHash>>,
     pending: Arc<Mutex<Arc<WriteSet>>>,
     state: Mutex<State>,
     events: EventSink,
@@ -60,6 +63,7 @@ struct State {
 #[derive(Clone, Debug)]
 pub(super) struct LedgerReader {
     ledger: Arc<RwLock<Ledger>>,
+    hash: Arc<Mutex<StateHash>>,
     pending: Arc<Mutex<Arc<WriteSet>>>,
     store: Weak<Core>,
     failure: Arc<OnceLock<String>>,
@@ -80,6 +84,16 @@ impl LedgerReader {
         }
         let core = self.store.upgrade().ok_or_else(|| self.closed())?;
         core.store.body(key)
+    }
+
+    /// The ledger's hash, and the entry after which it is that.
+    pub(super) fn state_hash(&self) -> Option<(LogIndex, Digest)> {
+        lock(&self.hash).newest()
+    }
+
+    /// The ledger's hash after an entry that was applied here not long ago.
+    pub(super) fn state_hash_at(&self, index: LogIndex) -> Option<Digest> {
+        lock(&self.hash).at(index)
     }
 
     /// Why applying stopped, if it failed.
@@ -117,11 +131,13 @@ impl StateMachine {
         events: EventSink,
     ) -> Result<Self, StoreError> {
         let snapshots = SnapshotDirectory::open(&directory.join("snapshots"), snapshot_bytes_max)?;
+        let hash = StateHash::of(&ledger, progress.applied.map(|id| LogIndex(id.index)))?;
         let machine = Self {
             core: Arc::new(Core {
                 store,
                 snapshots,
                 ledger: Arc::new(RwLock::new(ledger)),
+                hash: Arc::new(Mutex::new(hash)),
                 pending: Arc::default(),
                 state: Mutex::new(State { progress, entries_since_durable: 0, bytes_since_durable: 0 }),
                 events,
@@ -141,6 +157,7 @@ impl StateMachine {
     pub(super) fn reader(&self) -> LedgerReader {
         LedgerReader {
             ledger: self.core.ledger.clone(),
+            hash: self.core.hash.clone(),
             pending: self.core.pending.clone(),
             store: Arc::downgrade(&self.core),
             failure: self.core.failure.clone(),
@@ -185,7 +202,7 @@ impl Core {
         let mut replies = Vec::with_capacity(entries.len());
         let mut rest = entries;
         while !rest.is_empty() {
-            let (run, applied) = self.apply_run(rest, &mut state.progress);
+            let (run, applied) = self.apply_run(rest, &mut state.progress)?;
             replies.extend(applied);
             self.store_run(&run, &mut state)?;
             for events in run.events {
@@ -198,8 +215,13 @@ impl Core {
     }
 
     /// Applies as many entries as one transaction takes, in memory.
-    fn apply_run(&self, entries: &[Entry], progress: &mut Progress) -> (Run, Vec<Applied>) {
+    fn apply_run(
+        &self,
+        entries: &[Entry],
+        progress: &mut Progress,
+    ) -> Result<(Run, Vec<Applied>), StoreError> {
         let mut set = WriteSet::default();
+        let mut records = ChangedRecords::new();
         let mut replies = Vec::new();
         let mut all_events = Vec::new();
         let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
@@ -208,6 +230,7 @@ impl Core {
             let index = LogIndex(entry.log_id.index);
             let mut applied = Applied::default();
             let mut events = Vec::new();
+            let mut touched = BTreeSet::new();
             match &entry.payload {
                 EntryPayload::Blank => {}
                 EntryPayload::Membership(membership) => {
@@ -216,13 +239,22 @@ impl Core {
                 EntryPayload::Normal(batch) => {
                     for command in batch.commands.iter() {
                         let outcome = ledger.apply(LogPosition { term, index }, command);
-                        set.records.extend(outcome.touched);
+                        touched.extend(outcome.touched);
                         outcome.bodies.into_iter().for_each(|operation| set.body(operation));
                         events.extend(outcome.events);
                         applied.replies.push(outcome.reply);
                     }
                 }
             }
+            // What is hashed is what is stored: each record is encoded once for both.
+            let mut hash = lock(&self.hash);
+            for key in touched {
+                let frame = frame_of(ledger.record(&key).as_ref())?;
+                hash.change(&key, frame.as_deref());
+                records.insert(key, frame);
+            }
+            hash.remember(index);
+            drop(hash);
             progress.applied = Some(entry.log_id);
             replies.push(applied);
             if !events.is_empty() {
@@ -232,12 +264,11 @@ impl Core {
                 break;
             }
         }
-        let records = set.records.iter().map(|key| (key.clone(), ledger.record(key))).collect();
         let set = Arc::new(set);
         // Before the ledger is let go: whoever sees a completed task also finds its proof.
         *lock(&self.pending) = set.clone();
         drop(ledger);
-        (Run { entries: replies.len(), records, set, events: all_events }, replies)
+        Ok((Run { entries: replies.len(), records, set, events: all_events }, replies))
     }
 
     fn store_run(&self, run: &Run, state: &mut State) -> Result<(), StoreError> {
@@ -294,10 +325,12 @@ impl Core {
     fn take_over(&self, path: &Path) -> Result<(), StoreError> {
         let (meta, ledger) = SnapshotReader::open(path)?.validate()?;
         let progress = Progress { applied: meta.last_log_id, membership: meta.last_membership };
+        let hash = StateHash::of(&ledger, progress.applied.map(|id| LogIndex(id.index)))?;
         let mut state = lock(&self.state);
         self.has_failed.store(true, Ordering::Release);
         self.store.replace(&mut SnapshotReader::open(path)?, &progress)?;
         *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = ledger;
+        *lock(&self.hash) = hash;
         *state = State { progress, entries_since_durable: 0, bytes_since_durable: 0 };
         self.has_failed.store(false, Ordering::Release);
         drop(state);
@@ -309,7 +342,7 @@ impl Core {
 /// Entries that are applied in memory and go to the file together.
 struct Run {
     entries: usize,
-    records: Vec<ChangedRecord>,
+    records: ChangedRecords,
     set: Arc<WriteSet>,
     events: Vec<AppliedEvents>,
 }

@@ -5,14 +5,18 @@
 //! and for tests.
 
 mod in_process;
+mod tcp;
 
 pub use in_process::InProcessNetwork;
+pub use tcp::{AddressError, BindError, MembershipView, Refusal, Refused, TcpOptions, TcpTransport};
+
+pub use super::endpoint::PeerEndpoint;
 
 use super::files::lock;
-use super::types::{ClusterId, Member, NodeId, Raft, StoreId, TypeConfig};
+use super::types::{ClusterId, Member, NodeId, StoreId, TypeConfig};
 use crate::ledger::{CircuitId, Digest, LogIndex, Term};
 use futures_util::future::BoxFuture;
-use openraft::error::{InstallSnapshotError, RaftError};
+use openraft::error::InstallSnapshotError;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     VoteRequest, VoteResponse,
@@ -81,6 +85,12 @@ pub struct PeerReport {
     pub store_bytes: u64,
     /// The ledger's state hash, and the entry after which it is that.
     pub state_hash: Option<(LogIndex, Digest)>,
+    /// The cluster that it belongs to.
+    pub cluster: Option<ClusterId>,
+    /// Whether it founds a cluster when there is none.
+    pub will_found: bool,
+    /// A digest of its list of first members, when it has one.
+    pub first_members: Option<Digest>,
 }
 
 /// About the file of a proving key.
@@ -222,86 +232,16 @@ pub trait PeerTransport: Send + Sync + 'static {
     fn close(&self);
 }
 
-/// This node's Raft, as its peers may address it.
-#[derive(Clone)]
-pub struct PeerEndpoint {
-    node: NodeId,
-    raft: Raft,
-    snapshot_bytes_max: u64,
-    heard: LeaderHeard,
-}
-
 /// When a leader's message was last accepted here.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LeaderHeard(Arc<Mutex<Option<Instant>>>);
 
 impl LeaderHeard {
-    fn now(&self) {
+    pub(super) fn now(&self) {
         *lock(&self.0) = Some(Instant::now());
     }
 
     pub(super) fn age(&self) -> Option<Duration> {
         lock(&self.0).map(|heard| heard.elapsed())
-    }
-}
-
-impl std::fmt::Debug for PeerEndpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PeerEndpoint").field("node", &self.node).finish_non_exhaustive()
-    }
-}
-
-impl PeerEndpoint {
-    pub(super) fn new(node: NodeId, raft: Raft, snapshot_bytes_max: u64, heard: LeaderHeard) -> Self {
-        Self { node, raft, snapshot_bytes_max, heard }
-    }
-
-    /// This node's number.
-    #[must_use]
-    pub const fn node(&self) -> NodeId {
-        self.node
-    }
-
-    /// Has Raft answer a peer's request; `from` is the member that sent it, `None` when it is not one yet.
-    ///
-    /// # Errors
-    /// When Raft has stopped here, or the request exceeds a limit.
-    pub async fn handle(
-        &self,
-        from: Option<NodeId>,
-        request: PeerRequest,
-    ) -> Result<PeerReply, TransportError> {
-        match request {
-            PeerRequest::AppendEntries(request) => {
-                let reply = self.raft.append_entries(request).await;
-                // A refusal for the log's sake comes from a leader all the same; only one of an old term is not one.
-                if reply.as_ref().is_ok_and(|reply| !matches!(reply, AppendEntriesResponse::HigherVote(_))) {
-                    self.heard.now();
-                }
-                reply.map(PeerReply::AppendEntries).map_err(|error| self.stopped(&error))
-            }
-            PeerRequest::Vote(request) => {
-                let reply = self.raft.vote(request).await;
-                reply.map(PeerReply::Vote).map_err(|error| self.stopped(&error))
-            }
-            PeerRequest::InstallSnapshot(request) => {
-                let end = request.offset.saturating_add(request.data.len() as u64);
-                if end > self.snapshot_bytes_max {
-                    let reason =
-                        format!("a snapshot of more than {} bytes is refused", self.snapshot_bytes_max);
-                    return Err(TransportError::Failed { to: self.node, reason });
-                }
-                match self.raft.install_snapshot(request).await {
-                    Ok(reply) => Ok(PeerReply::InstallSnapshot(Ok(reply))),
-                    Err(RaftError::APIError(error)) => Ok(PeerReply::InstallSnapshot(Err(error))),
-                    Err(error @ RaftError::Fatal(_)) => Err(self.stopped(&error)),
-                }
-            }
-            _ => Err(TransportError::Failed { to: self.node, reason: format!("asked by {from:?}") }),
-        }
-    }
-
-    fn stopped(&self, error: &dyn std::error::Error) -> TransportError {
-        TransportError::Unreachable { to: self.node, reason: error.to_string() }
     }
 }

@@ -30,7 +30,6 @@ async fn three_nodes_elect_a_leader_and_hold_the_same_ledger() {
         panic!("a follower took a proposal");
     };
     assert_eq!((known.id, known.name), (leader, format!("node-{leader}")));
-    assert!(matches!(follower.read_barrier().await, Err(ReadError::NotLeader { .. })));
     assert!(!has_task(follower, 99));
 }
 
@@ -47,12 +46,7 @@ async fn a_follower_that_is_cut_off_knows_how_long_it_has_not_heard_of_the_leade
     cluster.network.isolate(follower, [leader, third]);
     poll_until("the silence is told", || heard().filter(|ago| *ago > Duration::from_secs(1))).await;
     cluster.network.heal();
-    // It comes back with a higher term, and may be elected itself.
-    let leads = || cluster.node(follower).status().role == Role::Leader;
-    poll_until("a leader is heard again", || {
-        (leads() || heard().is_some_and(|ago| ago < Duration::from_secs(1))).then_some(())
-    })
-    .await;
+    poll_until("the leader is heard again", || heard().filter(|ago| *ago < Duration::from_secs(1))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,5 +4,6 @@
 mod cluster;
 mod formats;
 mod kill;
+mod leadership;
 mod single_node;
 mod support;

@@ -3,11 +3,13 @@
 
 use crate::ledger::{LogIndex, Term};
 use crate::raft::error::LeaderInfo;
+use crate::raft::files::lock;
 use crate::raft::log_store::LogProgress;
 use crate::raft::state_machine::LedgerReader;
 use crate::raft::types::{LogId, Member, NodeId};
 use openraft::ServerState;
 use openraft::error::Fatal;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -15,15 +17,14 @@ use tokio::time::Instant;
 /// The pause between two publications that differ in numbers only.
 const NUMBERS_EVERY: Duration = Duration::from_millis(100);
 
-pub(super) type Metrics = openraft::RaftMetrics<NodeId, Member>;
+pub(in crate::raft) type Metrics = openraft::RaftMetrics<NodeId, Member>;
 
 /// What a node is in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It appends and replicates. A leader that is cut off says so too until it hears of another one: see
-    /// [`RaftStatus::millis_since_quorum_ack`].
+    /// It appends and replicates, and a majority has confirmed that within the lease (the longest election timeout).
     Leader,
-    /// It follows a leader, or waits for one.
+    /// It follows a leader, or waits for one; so does a leader that no majority has confirmed for a lease.
     Follower,
     /// It stands for election.
     Candidate,
@@ -54,13 +55,19 @@ pub struct RaftStatus {
     pub snapshot: Option<LogIndex>,
     /// The newest entry that its log has dropped.
     pub purged: Option<LogIndex>,
-    /// Of a leader: the time since a majority last confirmed that it leads.
+    /// Of a leader, one that is cut off included: the time since a majority last confirmed that it leads.
     pub millis_since_quorum_ack: Option<u64>,
     /// Why Raft stopped, if it did not stop by request.
     pub fatal: Option<String>,
 }
 
 impl RaftStatus {
+    /// Whether this node leads, as far as a majority confirmed within the lease.
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        self.role == Role::Leader
+    }
+
     /// Whether this node leads, and has been confirmed within `age`.
     #[must_use]
     pub fn is_confirmed_leader(&self, age: Duration) -> bool {
@@ -86,13 +93,68 @@ impl RaftStatus {
 
 /// What is asked besides openraft's metrics; keeps no file open.
 #[derive(Clone, Debug)]
-pub(super) struct Stores {
-    pub(super) log: LogProgress,
-    pub(super) ledger: LedgerReader,
+pub(in crate::raft) struct Stores {
+    pub(in crate::raft) log: LogProgress,
+    pub(in crate::raft) ledger: LedgerReader,
+}
+
+/// When a majority last confirmed this node as leader, by this node's clock. openraft says how long that was ago when it
+/// publishes its metrics, and publishes nothing while it is stuck; so the moment is kept, and not the age.
+#[derive(Clone, Debug)]
+pub(in crate::raft) struct QuorumClock {
+    confirmed: Arc<Mutex<Option<Confirmed>>>,
+    lease: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Confirmed {
+    term: u64,
+    at: Instant,
+}
+
+impl QuorumClock {
+    pub(super) fn new(lease: Duration) -> Self {
+        Self { confirmed: Arc::default(), lease }
+    }
+
+    fn observe(&self, metrics: &Metrics) {
+        let mut confirmed = lock(&self.confirmed);
+        if !metrics.state.is_leader() {
+            *confirmed = None;
+            return;
+        }
+        // Votes of a majority made it the leader just now: that counts as the first confirmation.
+        let fresh = Confirmed { term: metrics.current_term, at: Instant::now() };
+        let known = confirmed.filter(|known| known.term == metrics.current_term).unwrap_or(fresh);
+        let ago = metrics.millis_since_quorum_ack.map(Duration::from_millis);
+        let acknowledged = ago.and_then(|ago| Instant::now().checked_sub(ago));
+        *confirmed = Some(Confirmed { at: acknowledged.map_or(known.at, |at| at.max(known.at)), ..known });
+    }
+
+    /// The time since a majority last confirmed this leader; none for one that is the only voter.
+    pub(in crate::raft) fn age(&self, metrics: &Metrics) -> Duration {
+        let is_only_voter = metrics.membership_config.voter_ids().all(|id| id == metrics.id);
+        let known = lock(&self.confirmed).filter(|known| known.term == metrics.current_term);
+        if is_only_voter { Duration::ZERO } else { known.map_or(Duration::ZERO, |known| known.at.elapsed()) }
+    }
+
+    /// Watches openraft until it stops.
+    pub(super) async fn follow(self, mut metrics: watch::Receiver<Metrics>) {
+        loop {
+            self.observe(&metrics.borrow_and_update());
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 /// Reads openraft's metrics; none of the locks involved is held longer than this takes.
-pub(super) fn status(metrics: &watch::Receiver<Metrics>, stores: &Stores) -> RaftStatus {
+pub(super) fn status(
+    metrics: &watch::Receiver<Metrics>,
+    stores: &Stores,
+    quorum: &QuorumClock,
+) -> RaftStatus {
     let committed = stores.log.committed();
     let failure = stores.log.failure().or_else(|| stores.ledger.failure());
     let metrics = metrics.borrow();
@@ -102,14 +164,17 @@ pub(super) fn status(metrics: &watch::Receiver<Metrics>, stores: &Stores) -> Raf
         Err(Fatal::Stopped) => failure,
         Err(error) => failure.or_else(|| Some(error.to_string())),
     };
+    let age = metrics.state.is_leader().then(|| quorum.age(&metrics));
     let role = match (&metrics.running_state, metrics.state) {
         (Err(_), _) | (_, ServerState::Shutdown) => Role::Stopped,
+        (_, ServerState::Leader) if age.is_some_and(|age| age > quorum.lease) => Role::Follower,
         (_, ServerState::Leader) => Role::Leader,
         (_, ServerState::Follower) => Role::Follower,
         (_, ServerState::Candidate) => Role::Candidate,
         (_, ServerState::Learner) => Role::Learner,
     };
-    let leader = metrics.current_leader.filter(|_| role != Role::Stopped).map(|id| {
+    let is_known = |id: &NodeId| role != Role::Stopped && (role == Role::Leader || *id != metrics.id);
+    let leader = metrics.current_leader.filter(is_known).map(|id| {
         let member = metrics.membership_config.membership().get_node(&id);
         leader_info(id, member)
     });
@@ -123,12 +188,14 @@ pub(super) fn status(metrics: &watch::Receiver<Metrics>, stores: &Stores) -> Raf
         applied: index(metrics.last_applied),
         snapshot: index(metrics.snapshot),
         purged: index(metrics.purged),
-        millis_since_quorum_ack: metrics.millis_since_quorum_ack.filter(|_| role == Role::Leader),
+        millis_since_quorum_ack: age
+            .filter(|_| role != Role::Stopped)
+            .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         fatal,
     }
 }
 
-pub(super) fn leader_info(id: NodeId, member: Option<&Member>) -> LeaderInfo {
+pub(in crate::raft) fn leader_info(id: NodeId, member: Option<&Member>) -> LeaderInfo {
     let (name, address) =
         member.map(|member| (member.name.clone(), member.address.clone())).unwrap_or_default();
     LeaderInfo { id, name, address }
@@ -138,30 +205,36 @@ fn index(id: Option<LogId>) -> Option<LogIndex> {
     id.map(|id| LogIndex(id.index))
 }
 
-/// Publishes the status until Raft stops, its last word included.
+/// Publishes the status until Raft stops, its last word included. It looks at the clock too: a leader that is cut off
+/// ceases to be one without anything happening.
 pub(super) async fn publish(
     mut metrics: watch::Receiver<Metrics>,
     stores: Stores,
+    quorum: QuorumClock,
     publisher: watch::Sender<RaftStatus>,
 ) {
     let mut published_at = Instant::now();
     let mut is_running = true;
     while is_running {
-        is_running = metrics.changed().await.is_ok();
-        let mut now = status(&metrics, &stores);
+        is_running = tokio::select! {
+            changed = metrics.changed() => changed.is_ok(),
+            () = tokio::time::sleep(quorum.lease / 4) => true,
+        };
+        let mut now = status(&metrics, &stores, &quorum);
         if is_running && !now.differs_in_kind(&publisher.borrow()) {
             // Numbers only: let what else changes meanwhile go out with them.
             tokio::select! {
                 () = tokio::time::sleep_until(published_at + NUMBERS_EVERY) => {}
-                () = different_kind(&mut metrics, &stores, &publisher) => {}
+                () = different_kind(&mut metrics, &stores, &quorum, &publisher) => {}
             }
-            now = status(&metrics, &stores);
+            now = status(&metrics, &stores, &quorum);
         }
         if !is_running {
             now.role = Role::Stopped;
             now.leader = None;
         }
         published_at = Instant::now();
+        log_role(publisher.borrow().role, &now);
         publisher.send_if_modified(|published| {
             let is_new = *published != now;
             *published = now;
@@ -170,14 +243,28 @@ pub(super) async fn publish(
     }
 }
 
+/// Tells the log of a change of role, in the words that operators look for.
+fn log_role(before: Role, now: &RaftStatus) {
+    let (node, term) = (now.node.0, now.term.0);
+    match now.role {
+        role if role == before => {}
+        Role::Leader => tracing::info!(node, term, "entering leader state"),
+        Role::Follower => tracing::info!(node, term, "entering follower state"),
+        Role::Candidate => tracing::info!(node, term, "entering candidate state"),
+        Role::Learner => tracing::info!(node, term, "entering learner state"),
+        Role::Stopped => tracing::info!(node, term, "raft has stopped"),
+    }
+}
+
 /// Ends when the status differs in kind from what is published, or will not change any more.
 async fn different_kind(
     metrics: &mut watch::Receiver<Metrics>,
     stores: &Stores,
+    quorum: &QuorumClock,
     publisher: &watch::Sender<RaftStatus>,
 ) {
     while metrics.changed().await.is_ok() {
-        if status(metrics, stores).differs_in_kind(&publisher.borrow()) {
+        if status(metrics, stores, quorum).differs_in_kind(&publisher.borrow()) {
             return;
         }
     }

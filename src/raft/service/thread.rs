@@ -2,19 +2,25 @@
 //! neither a slow request nor a proof can keep a heartbeat waiting.
 
 use super::batcher::{BatchLimits, Batcher, Proposal};
-use super::status::{self, Metrics, RaftStatus, Stores};
+use super::local::{Gate, Local, Mute, NodeAbout, Timing};
+use super::peers::PeerBoard;
+use super::status::{self, QuorumClock, RaftStatus, Stores};
 use crate::raft::config::RaftConfig;
+use crate::raft::endpoint::PeerEndpoint;
 use crate::raft::error::{AdminError, StartError, StoreError};
 use crate::raft::events::{self, EventStream};
+use crate::raft::guard;
 use crate::raft::log_store::{LogLimits, LogProgress, LogStore};
+use crate::raft::members;
 use crate::raft::network::Links;
 use crate::raft::state_machine::{LedgerReader, StateMachine};
-use crate::raft::transport::{LeaderHeard, PeerEndpoint, PeerTransport};
+use crate::raft::transport::{LeaderHeard, PeerTransport};
 use crate::raft::types::{ClusterId, Member, NodeId, Raft};
 use openraft::error::{InitializeError, RaftError};
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -24,6 +30,8 @@ use tokio::task::JoinHandle;
 const WORKER_THREADS: usize = 2;
 /// How often the log's size is looked at.
 const LOG_SIZE_EVERY: Duration = Duration::from_millis(250);
+/// How often the size of all files is looked at.
+const FILES_SIZE_EVERY: Duration = Duration::from_secs(5);
 
 /// What is asked of the thread.
 pub(super) enum Control {
@@ -33,9 +41,8 @@ pub(super) enum Control {
 
 /// What the thread hands out once Raft runs.
 pub(super) struct Started {
-    pub(super) raft: Raft,
+    pub(super) local: Arc<Local>,
     pub(super) runtime: Handle,
-    pub(super) stores: Stores,
     pub(super) status: watch::Receiver<RaftStatus>,
     pub(super) events: EventStream,
 }
@@ -45,7 +52,6 @@ pub(super) struct RaftThread {
     pub(super) transport: Arc<dyn PeerTransport>,
     pub(super) proposals: mpsc::Receiver<Proposal>,
     pub(super) control: mpsc::Receiver<Control>,
-    pub(super) heard: LeaderHeard,
 }
 
 /// The parts that use the files.
@@ -74,7 +80,7 @@ impl RaftThread {
         let result = runtime.block_on(self.start(runtime.handle().clone()));
         let (running, ledger) = match result {
             Ok((running, handed_out)) => {
-                let ledger = handed_out.stores.ledger.clone();
+                let ledger = handed_out.local.stores.ledger.clone();
                 if started.send(Ok(handed_out)).is_err() {
                     tracing::debug!("nobody waited for raft to start");
                 }
@@ -108,22 +114,19 @@ impl RaftThread {
         let openraft_config = Arc::new(self.config.to_openraft()?);
         let (sink, events) = events::channel(self.config.events_waiting_max as usize);
         let (log, machine) = open(&self.config, sink).await?;
+        let mute = Mute::default();
         let links = Links {
             node: self.config.node,
             transport: self.transport.clone(),
             retry_pause: self.config.heartbeat,
+            mute: mute.clone(),
         };
         let raft = Raft::new(self.config.node, openraft_config, links, log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
-        self.transport.serve(PeerEndpoint::new(
-            self.config.node,
-            raft.clone(),
-            self.config.snapshot_bytes_max,
-            self.heard.clone(),
-        ));
+        let local = Arc::new(self.local(raft.clone(), &log, &machine, mute));
+        self.transport.serve(PeerEndpoint::new(local.clone()));
 
-        let stores = Stores { log: log.progress(), ledger: machine.reader() };
-        let (publisher, status) = watch::channel(status::status(&raft.metrics(), &stores));
+        let (publisher, status) = watch::channel(local.status());
         let (unused, proposals) = (mpsc::channel(1).1, &mut self.proposals);
         let batcher = Batcher {
             raft: raft.clone(),
@@ -136,12 +139,44 @@ impl RaftThread {
             },
         };
         let tasks = vec![
-            tokio::spawn(status::publish(raft.metrics(), stores.clone(), publisher)),
+            tokio::spawn(local.quorum.clone().follow(raft.metrics())),
+            tokio::spawn(status::publish(
+                raft.metrics(),
+                local.stores.clone(),
+                local.quorum.clone(),
+                publisher,
+            )),
+            tokio::spawn(guard::run(local.clone())),
+            tokio::spawn(members::promote_admitted(local.clone())),
+            tokio::spawn(measure_files(local.clone(), self.config.directory.clone())),
             tokio::spawn(bound_log(raft.clone(), log.progress(), self.config.clone())),
             tokio::spawn(learn_cluster(raft.clone(), log.clone())),
         ];
-        let started = Started { raft: raft.clone(), runtime, stores, status, events };
+        let started = Started { local, runtime, status, events };
         Ok((Running { raft, log, machine, batcher: tokio::spawn(batcher.run()), tasks }, started))
+    }
+
+    fn local(&self, raft: Raft, log: &LogStore, machine: &StateMachine, mute: Mute) -> Local {
+        let timing = Timing::new(&self.config);
+        Local {
+            node: self.config.node,
+            metrics: raft.metrics(),
+            raft,
+            stores: Stores { log: log.progress(), ledger: machine.reader() },
+            transport: self.transport.clone(),
+            timing,
+            heard: LeaderHeard::default(),
+            quorum: QuorumClock::new(timing.lease()),
+            peers: PeerBoard::default(),
+            gate: Gate::default(),
+            mute,
+            admin: tokio::sync::Mutex::new(()),
+            admitted: Mutex::default(),
+            shelf: Mutex::default(),
+            about: Mutex::new(NodeAbout::default()),
+            store_bytes: AtomicU64::new(0),
+            snapshot_bytes_max: self.config.snapshot_bytes_max,
+        }
     }
 
     async fn serve(&mut self, running: &Running) {
@@ -223,6 +258,10 @@ async fn initialize(
     if is_initialized {
         return Ok(cluster);
     }
+    if let Some(id) = members.keys().find(|id| id.0 > members::FOUNDERS_MAX) {
+        let max = members::FOUNDERS_MAX;
+        return Err(AdminError::Refused(format!("a founder's number is at most {max}, and not {id}")));
+    }
     // Before the first entry: a founding that was cut short goes on under the same name.
     log.join_cluster(cluster).await.map_err(|error| AdminError::Store(error.to_string()))?;
     for (&id, member) in &mut members {
@@ -232,7 +271,11 @@ async fn initialize(
         }
     }
     match raft.initialize(members).await {
-        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(cluster),
+        Ok(()) => {
+            tracing::info!(%cluster, "Raft cluster bootstrapped successfully");
+            Ok(cluster)
+        }
+        Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(cluster),
         Err(RaftError::APIError(error)) => Err(AdminError::Refused(error.to_string())),
         Err(RaftError::Fatal(_)) => Err(AdminError::Stopped),
     }
@@ -283,6 +326,29 @@ async fn bound_log(raft: Raft, log: LogProgress, config: RaftConfig) {
     }
 }
 
+/// Keeps the size of the files up to date for reports.
+async fn measure_files(local: Arc<Local>, directory: PathBuf) {
+    loop {
+        let folders = [directory.clone(), directory.join("snapshots")];
+        let measured =
+            tokio::task::spawn_blocking(move || folders.iter().map(|folder| folder_bytes(folder)).sum());
+        if let Ok(bytes) = measured.await {
+            local.store_bytes.store(bytes, Ordering::Relaxed);
+        }
+        tokio::time::sleep(FILES_SIZE_EVERY).await;
+    }
+}
+
+/// The bytes of a folder's files. A file that goes away meanwhile has none.
+fn folder_bytes(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|data| data.is_file())
+        .map(|data| data.len())
+        .sum()
+}
+
 /// Waits until the last use of the ledger's file has ended, so that whoever waits for the end may open it again.
 fn await_closed(ledger: &LedgerReader, deadline: Instant) -> Result<(), AdminError> {
     while !ledger.is_closed() {
@@ -293,6 +359,3 @@ fn await_closed(ledger: &LedgerReader, deadline: Instant) -> Result<(), AdminErr
     }
     Ok(())
 }
-
-/// Named here so that the status module alone knows openraft's metrics.
-pub(super) type MetricsReceiver = watch::Receiver<Metrics>;
