@@ -2,13 +2,14 @@
 
 use clap::Parser;
 use std::process::ExitCode;
-use zkpnet::cli::{self, Cli, Command, DemoArgs, DevArgs, GatewayArgs};
+use zkpnet::cli::{self, Cli, Command, CoordinatorArgs, DemoArgs, DevArgs, GatewayArgs};
 use zkpnet::node;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Dev(args) => dev(&args),
         Command::Demo(args) => demo(&args),
+        Command::Coordinator(args) => coordinator(&args),
         Command::Gateway(args) => gateway(&args),
         Command::Client(command) => cli::run(command),
     }
@@ -17,6 +18,13 @@ fn main() -> ExitCode {
 fn dev(args: &DevArgs) -> ExitCode {
     match args.load() {
         Ok(loaded) => ended(node::run_dev(loaded)),
+        Err(errors) => cli::refuse(&errors),
+    }
+}
+
+fn coordinator(args: &CoordinatorArgs) -> ExitCode {
+    match args.load() {
+        Ok(loaded) => ended(node::run_coordinator(loaded)),
         Err(errors) => cli::refuse(&errors),
     }
 }

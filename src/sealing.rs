@@ -113,7 +113,7 @@ impl DataKey {
             return Err(DataKeyError::NotTheStores { path: path.into() });
         }
         let key = Self::load_or_create(path)?;
-        let id = key.fingerprint(TenantId(u64::MAX), b"data key of this store").to_string();
+        let id = key.print();
         match remembered {
             Some(text) if text.trim() != id => Err(DataKeyError::NotTheStores { path: path.into() }),
             Some(_) => Ok(key),
@@ -141,6 +141,12 @@ impl DataKey {
         let (nonce, ciphertext) = sealed.split_at_checked(NONCE_BYTES).ok_or(OpenError)?;
         let payload = Payload { msg: ciphertext, aad: task.0.as_bytes() };
         self.cipher.decrypt(XNonce::from_slice(nonce), payload).map(Zeroizing::new).map_err(|_| OpenError)
+    }
+
+    /// Tells this key from others without telling anything of it: the same on every coordinator that has the same key.
+    #[must_use]
+    pub fn print(&self) -> String {
+        self.fingerprint(TenantId(u64::MAX), b"data key of this store").to_string()
     }
 
     /// The keyed hash by which equal requests of one tenant are recognised. Without the key it tells nothing of them.

@@ -53,6 +53,8 @@ pub enum Command {
     Dev(DevArgs),
     /// Run the whole service, prove one example task, check the proof, and end
     Demo(DemoArgs),
+    /// Run a coordinator: a member of the cluster, with the scheduler and the port for workers
+    Coordinator(CoordinatorArgs),
     /// Run the public door of a cluster: finds the leader, survives its loss
     Gateway(GatewayArgs),
     /// A command that does not start a node.

@@ -150,7 +150,6 @@ pub(super) struct ChangeAnswer {
 
 /// What a change is about.
 #[derive(Serialize, ToSchema)]
-#[expect(dead_code, reason = "it describes the body, which is read field by field")]
 pub(super) struct ChangeRequest {
     /// The member, by name or number (`promote`, `demote`, `remove`).
     #[schema(required = false, nullable = false)]

@@ -17,6 +17,7 @@ use crate::proof::KeyStore;
 use crate::raft::{EventStream, RaftService};
 use crate::sealing::DataKey;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Large trees that may wait to be hashed; each holds megabytes.
@@ -91,6 +92,7 @@ impl Core {
         let tasks = Tasks::launch(&guardian, desk).await;
         let key_files = pool("key-files", KEY_FILE_THREADS, KEY_FILE_QUEUE)?;
         let spread = KeySpread::new(raft.clone(), store.clone(), key_files);
+        raft.set_key_shelf(Arc::new(spread.clone()));
         let preload = parts::preload(config)?;
         let key_maker = pool("key-maker", 1, 1)?;
         KeyKeeper::launch(&guardian, raft_node.clone(), store.clone(), key_maker, spread, preload).await;
@@ -110,6 +112,17 @@ impl Core {
         tokio::select! {
             Some(given_up) = self.given_up.recv() => given_up.to_string(),
             error = raft_failed => error,
+        }
+    }
+
+    /// Has another voter lead, when this node leads others.
+    pub(super) async fn hand_over(&self) {
+        if !self.raft.status().is_leading() || self.raft.members().len() < 2 {
+            return;
+        }
+        match self.raft.transfer_leadership(None).await {
+            Ok(to) => tracing::info!(%to, "handed the leadership over"),
+            Err(error) => tracing::warn!(%error, "the leadership was not handed over"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `zkpnet demo`: one task from submission to a proof that somebody else checked, told in words.
 
-use super::dev::{start_logging, start_node, within_system};
+use super::dev::start_node;
+use super::process::{start_logging, within_system};
 use crate::config::Loaded;
 use crate::proof::{Bytes32, ProofBytes, VerifyingKey, verify_independently};
 use anyhow::{Context as _, anyhow, ensure};

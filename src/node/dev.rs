@@ -1,19 +1,10 @@
 //! `zkpnet dev`: the whole service in one process, kept running until a signal.
 
+use super::process::{self, RunningNode, install_metrics, start_logging, within_system};
 use super::{Node, NodeError};
-use crate::config::{Loaded, LogFormat};
-use anyhow::Context as _;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::io::IsTerminal as _;
+use crate::config::Loaded;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-
-/// What a shutdown may take beyond its grace before the process ends all the same.
-const OVERTIME: Duration = Duration::from_secs(5);
-/// Upper bounds of the buckets of every duration histogram, in seconds: a proof of the deepest circuit fits.
-const DURATION_BUCKETS_SECONDS: [f64; 12] =
-    [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// Runs a node until SIGTERM or SIGINT, and takes it down in order.
 ///
@@ -25,95 +16,24 @@ pub fn run_dev(loaded: Loaded) -> anyhow::Result<ExitCode> {
         tracing::warn!("{notice}");
     }
     within_system(async move {
-        let mut signals = Signals::listen()?;
-        let mut node = start_node(&loaded).await?;
-        eprint!("{}", greeting(&node, &loaded));
-        let failure = tokio::select! {
-            name = signals.next() => {
-                tracing::info!(signal = name, "shutting down");
-                None
-            }
-            failure = node.failed() => Some(failure),
-        };
-        // A node that cannot go on has nothing to wait for.
-        let grace = if failure.is_some() { Duration::ZERO } else { loaded.config.shutdown.grace };
-        tokio::select! {
-            () = node.shutdown(grace) => {}
-            () = tokio::time::sleep(grace + OVERTIME) => tracing::error!("the shutdown took too long and is cut short"),
-            name = signals.next() => tracing::warn!(signal = name, "a second signal cuts the shutdown short"),
-        }
-        match failure {
-            None => Ok(ExitCode::SUCCESS),
-            Some(failure) => Err(anyhow::anyhow!(failure)),
-        }
+        let start = async { Ok(start_node(&loaded).await?) };
+        let greet = |node: &Node| eprint!("{}", greeting(node, &loaded));
+        process::run_until_ended(start, loaded.config.shutdown.grace, greet).await
     })
 }
 
-/// Runs a future on an actix system over tokio's multi-thread runtime.
-pub(super) fn within_system<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start tokio")?;
-    let system = actix_rt::System::with_tokio_rt(move || runtime);
-    system.block_on(future)
+impl RunningNode for Node {
+    async fn failed(&mut self) -> String {
+        Self::failed(self).await
+    }
+
+    async fn shutdown(self, grace: Duration) {
+        Self::shutdown(self, grace).await;
+    }
 }
 
 pub(super) async fn start_node(loaded: &Loaded) -> Result<Node, NodeError> {
     Node::start(&loaded.config, install_metrics()?).await
-}
-
-/// The process's metrics recorder.
-///
-/// # Errors
-/// When the process has one already.
-pub(super) fn install_metrics() -> Result<PrometheusHandle, NodeError> {
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &DURATION_BUCKETS_SECONDS)
-        .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|error| NodeError::Config(format!("metrics: {error}")))
-}
-
-/// Logs go to standard error, so that standard output stays for what a command has to say.
-pub(super) fn start_logging(loaded: &Loaded) {
-    let log = &loaded.config.log;
-    let filter = tracing_subscriber::EnvFilter::try_new(log_filter(log.level.as_str()))
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    // Only a second start in one process fails here; the first one's subscriber stays.
-    let _ = match log.format {
-        LogFormat::Json => builder.json().try_init(),
-        LogFormat::Console => builder.try_init(),
-    };
-}
-
-/// The libraries below speak at their own level only when everything is asked for.
-fn log_filter(level: &str) -> String {
-    match level {
-        "debug" | "trace" => level.to_owned(),
-        _ => format!("warn,zkpnet={level}"),
-    }
-}
-
-/// The signals that ask a process to end.
-pub(super) struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    pub(super) fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    pub(super) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }
 
 /// A box that says what listens where.

@@ -1,7 +1,7 @@
 //! `zkpnet gateway`: the public door, kept open until a signal.
 
-use super::dev::{Signals, install_metrics, start_logging, within_system};
 use super::parts;
+use super::process::{OVERTIME, Signals, install_metrics, start_logging, within_system};
 use crate::config::{Config, Loaded};
 use crate::gateway::{self, GatewayOptions};
 use crate::http::Readiness;
@@ -12,9 +12,6 @@ use std::time::Duration;
 /// How long `/readyz` says no before connections are refused, so that a load balancer that asks every second goes
 /// elsewhere first. Part of the grace.
 const NOTICE: Duration = Duration::from_secs(2);
-/// What a shutdown may take beyond its grace before the process ends all the same.
-const OVERTIME: Duration = Duration::from_secs(5);
-
 /// Runs a gateway until SIGTERM or SIGINT, and closes it in order: not ready any more, then no new connections, then the
 /// requests in hand.
 ///

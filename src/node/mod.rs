@@ -3,12 +3,16 @@
 //! This is the one place that knows which parts a process has. Parts are started from the ledger upwards, so that nobody
 //! speaks to somebody who is not there, and stopped the other way round.
 
+mod coordinator;
 mod core;
 mod demo;
 mod dev;
+mod founding;
 mod gateway;
 mod parts;
+mod process;
 
+pub use coordinator::run_coordinator;
 pub use demo::run_demo;
 pub use dev::run_dev;
 pub use gateway::run_gateway;
@@ -57,6 +61,20 @@ pub enum NodeError {
     /// Raft did not start.
     #[error(transparent)]
     Raft(#[from] StartError),
+    /// The Raft port could not be had.
+    #[error(transparent)]
+    Bind(#[from] crate::raft::BindError),
+    /// The worker port could not be had.
+    #[error(
+        "cannot listen for workers on {address}: {source}; set grpc.port to a free port, or stop what uses this one"
+    )]
+    Grpc {
+        /// What was wanted.
+        address: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The cluster of one could not be founded.
     #[error("the cluster could not be founded: {0}")]
     Found(#[from] AdminError),

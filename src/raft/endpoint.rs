@@ -6,10 +6,11 @@
 use super::members;
 use super::service::local::Local;
 use super::transport::{KeyReply, PeerReply, PeerRequest, TransportError};
-use super::types::{NodeId, TypeConfig};
+use super::types::{Member, NodeId, TypeConfig};
 use crate::ledger::{LogIndex, Term};
 use openraft::error::{CheckIsLeaderError, RaftError};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// This node's Raft, as its peers may address it.
@@ -27,6 +28,11 @@ impl std::fmt::Debug for PeerEndpoint {
 impl PeerEndpoint {
     pub(super) fn new(local: Arc<Local>) -> Self {
         Self { local }
+    }
+
+    /// The members, as this node's log has them.
+    pub(super) fn members(&self) -> BTreeMap<NodeId, Member> {
+        self.local.membership().1
     }
 
     /// This node's number.

@@ -24,6 +24,12 @@ impl Host {
         &self.0
     }
 
+    /// Host and port as a socket address is written: an IPv6 address in brackets.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> String {
+        if self.0.contains(':') { format!("[{}]:{port}", self.0) } else { format!("{}:{port}", self.0) }
+    }
+
     /// Whether it stands for every interface.
     #[must_use]
     pub fn is_wildcard(&self) -> bool {

@@ -134,16 +134,11 @@ pub trait MembershipView: Send + Sync + 'static {
 
 impl MembershipView for PeerEndpoint {
     fn cluster(&self) -> Option<ClusterId> {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        metrics.membership_config.nodes().find_map(|(_, member)| member.cluster)
+        self.members().into_values().find_map(|member| member.cluster)
     }
 
     fn member(&self, node: NodeId) -> Option<Member> {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        let mut nodes = metrics.membership_config.nodes();
-        nodes.find(|(id, _)| **id == node).map(|(_, member)| member.clone())
+        self.members().remove(&node)
     }
 }
 

@@ -1,0 +1,270 @@
+//! How a coordinator comes to its number and its cluster: from its disk, from the list of first members, or by asking to
+//! be admitted.
+//!
+//! Of several nodes that may found a cluster of one list, the first by name does, so that there is one cluster however they
+//! are started: another one founds only after every peer that comes before it has said that it will not. Whoever finds
+//! that a peer belongs to a cluster already founds nothing, and waits to be called.
+
+use super::NodeError;
+use crate::config::{Config, Peer};
+use crate::ledger::Digest;
+use crate::raft::{
+    AddressError, AdmitReply, AdmitRequest, Member, NodeId, PeerReply, PeerReport, PeerRequest, Probe,
+    RaftService, StoreIdentity, TcpTransport,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The pause between two rounds of asking.
+const PAUSE: Duration = Duration::from_millis(250);
+/// A node that is asked answers within this time, or is not there.
+const ASK_LIMIT: Duration = Duration::from_secs(2);
+/// Admission is a change of the membership: it waits for a majority.
+const ADMIT_LIMIT: Duration = Duration::from_secs(15);
+/// What keeps a node waiting is told this often.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// The first members by number: numbers follow from the names alone, so that every node of one list gives the same.
+pub(super) fn first_members(peers: &[Peer]) -> BTreeMap<NodeId, Member> {
+    let mut sorted: Vec<&Peer> = peers.iter().collect();
+    sorted.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
+    let members = sorted
+        .iter()
+        .zip(1..)
+        .map(|(peer, n)| (NodeId(n), Member::new(peer.id.as_str(), peer.address.to_string())));
+    members.collect()
+}
+
+/// A digest of the list: two nodes that differ in it are told so.
+pub(super) fn digest_of(members: &BTreeMap<NodeId, Member>) -> Option<Digest> {
+    if members.is_empty() {
+        return None;
+    }
+    let lines: Vec<String> =
+        members.values().map(|member| format!("{}={}\n", member.name, member.address)).collect();
+    Some(Digest(*blake3::hash(lines.concat().as_bytes()).as_bytes()))
+}
+
+/// This node's number: what its disk says, its place in the list of first members, or what a running cluster gives it.
+///
+/// # Errors
+/// When the disk is unreadable, nothing says which cluster the node shall belong to, or the cluster refuses it.
+pub(super) async fn number(config: &Config, transport: &Arc<TcpTransport>) -> Result<NodeId, NodeError> {
+    let directory = config.raft.data_dir.clone();
+    let identity = tokio::task::spawn_blocking(move || StoreIdentity::prepare(&directory)).await;
+    let identity = identity.map_err(|error| NodeError::Config(error.to_string()))??;
+    if let Some(node) = identity.node {
+        return Ok(node);
+    }
+    let own = config.raft.node_id.as_str();
+    let listed = first_members(&config.raft.peers);
+    if let Some((&node, _)) = listed.iter().find(|(_, member)| member.name == own) {
+        return Ok(node);
+    }
+    if !config.raft.join.is_empty() {
+        return admitted(config, identity, transport).await;
+    }
+    if !listed.is_empty() {
+        return Err(NodeError::Config(format!(
+            "raft.node_id {own} is not in raft.peers: write it there on every first member, or set raft.join to enter a \
+             cluster that runs"
+        )));
+    }
+    if config.raft.bootstrap {
+        return Ok(NodeId(1));
+    }
+    Err(NodeError::Config(
+        "this node belongs to no cluster: set raft.bootstrap for a cluster of its own, raft.peers for the list of the first \
+         members, or raft.join to enter a cluster that runs"
+            .to_owned(),
+    ))
+}
+
+/// Asks the members named in `raft.join`, and whom they name as the leader, until one of them has admitted this node.
+async fn admitted(
+    config: &Config,
+    identity: StoreIdentity,
+    transport: &Arc<TcpTransport>,
+) -> Result<NodeId, NodeError> {
+    let given: Vec<String> = config.raft.join.iter().map(ToString::to_string).collect();
+    let request = AdmitRequest {
+        name: config.raft.node_id.as_str().to_owned(),
+        address: config.raft.advertise_address.to_string(),
+        store: identity.store,
+    };
+    let mut told = None::<tokio::time::Instant>;
+    let mut named: Option<String> = None;
+    loop {
+        let mut last = String::new();
+        for address in named.take().iter().chain(&given) {
+            let asked =
+                transport.call_address(address, PeerRequest::Admit(request.clone()), ADMIT_LIMIT).await;
+            match asked {
+                Ok(PeerReply::Admit(AdmitReply::Admitted { node, cluster })) => {
+                    tracing::info!(%node, %cluster, "admitted to the cluster");
+                    return Ok(node);
+                }
+                Ok(PeerReply::Admit(AdmitReply::NotLeader { leader_address })) => {
+                    last = format!("{address} does not lead");
+                    named = leader_address.filter(|leader| leader != address);
+                    if named.is_some() {
+                        break;
+                    }
+                }
+                Ok(PeerReply::Admit(AdmitReply::Refused(reason))) => {
+                    return Err(NodeError::Config(format!("the cluster does not admit this node: {reason}")));
+                }
+                Err(error @ AddressError::Refused { .. }) => {
+                    return Err(NodeError::Config(error.to_string()));
+                }
+                Ok(_) => last = format!("{address} answered another kind of request"),
+                Err(error) => last = error.to_string(),
+            }
+        }
+        if named.is_none() || told.is_none() {
+            if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                told = Some(tokio::time::Instant::now());
+                tracing::warn!(reason = last, "waits to be admitted to the cluster");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Sees to it that the node belongs to a cluster: founds it when it is this node's turn, or waits to be called.
+pub(super) async fn found(config: Arc<Config>, raft: RaftService, transport: Arc<TcpTransport>) {
+    let mut members = first_members(&config.raft.peers);
+    if members.is_empty() && config.raft.join.is_empty() {
+        let address = config.raft.advertise_address.to_string();
+        members.insert(raft.node(), Member::new(config.raft.node_id.as_str(), address));
+    }
+    let own_list = digest_of(&members);
+    let mut told = None::<tokio::time::Instant>;
+    loop {
+        match raft.is_initialized().await {
+            Ok(false) => {}
+            // Founded before, or called by now; or Raft has stopped, which others report.
+            Ok(true) | Err(_) => return,
+        }
+        let answers = ask_all(&raft, &members, &transport).await;
+        let is_turn = config.raft.bootstrap && is_turn(raft.node(), &members, &answers);
+        if is_turn {
+            match raft.initialize(members.clone()).await {
+                Ok(_) => return,
+                Err(error) => tracing::error!(%error, "the cluster could not be founded"),
+            }
+        }
+        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            told = Some(tokio::time::Instant::now());
+            tell(&config, &members, own_list, &answers);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+type Answers = BTreeMap<NodeId, PeerReport>;
+
+async fn ask_all(
+    raft: &RaftService,
+    members: &BTreeMap<NodeId, Member>,
+    transport: &TcpTransport,
+) -> Answers {
+    let own = raft.node();
+    let report = raft.report();
+    let asked = members.iter().filter(|(id, _)| **id != own).map(|(&id, member)| {
+        let probe = PeerRequest::Probe(Probe { sender: report.clone(), state_hash_at: None });
+        async move {
+            match transport.call_address(&member.address, probe, ASK_LIMIT).await {
+                Ok(PeerReply::Probe(report, _)) => Some((id, report)),
+                _ => None,
+            }
+        }
+    });
+    futures_util::future::join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// Whether this node is the one to found the cluster.
+fn is_turn(own: NodeId, members: &BTreeMap<NodeId, Member>, answers: &Answers) -> bool {
+    let somebody_has_a_cluster = answers.values().any(|report| report.cluster.is_some());
+    let earlier_ones_leave_it = members
+        .keys()
+        .filter(|id| **id < own)
+        .all(|id| answers.get(id).is_some_and(|report| !report.will_found));
+    !somebody_has_a_cluster && earlier_ones_leave_it
+}
+
+/// Says what the node waits for, and who has another list of first members.
+fn tell(config: &Config, members: &BTreeMap<NodeId, Member>, own_list: Option<Digest>, answers: &Answers) {
+    for (id, report) in answers {
+        if report.first_members.is_some() && report.first_members != own_list {
+            let name = members.get(id).map_or("", |member| member.name.as_str());
+            tracing::error!(
+                peer = name,
+                "raft.peers of this node and of the peer differ: write the same list on all first members, or they will not \
+                 form one cluster"
+            );
+        }
+    }
+    let silent: Vec<&str> =
+        members.iter().filter(|(id, _)| !answers.contains_key(id)).map(|(_, m)| m.name.as_str()).collect();
+    let silent: Vec<&&str> = silent.iter().filter(|name| **name != config.raft.node_id.as_str()).collect();
+    if config.raft.bootstrap {
+        tracing::info!(?silent, "waits for an earlier member of raft.peers, which founds the cluster");
+    } else {
+        tracing::info!(
+            ?silent,
+            "waits for a member that founds the cluster (raft.bootstrap) and calls this one"
+        );
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::raft::ClusterId;
+
+    fn members(names: &[&str]) -> BTreeMap<NodeId, Member> {
+        let peers: Vec<Peer> = names
+            .iter()
+            .map(|name| Peer { id: name.parse().unwrap(), address: format!("{name}:7000").parse().unwrap() })
+            .collect();
+        first_members(&peers)
+    }
+
+    fn report(will_found: bool, cluster: Option<ClusterId>) -> PeerReport {
+        PeerReport { will_found, cluster, ..PeerReport::default() }
+    }
+
+    #[test]
+    fn numbers_follow_from_the_names_and_not_from_the_order_of_the_list() {
+        let (a, b) = (members(&["c-1", "c-2", "c-3"]), members(&["c-3", "c-1", "c-2"]));
+        assert_eq!(a, b);
+        assert_eq!(a[&NodeId(1)].name, "c-1");
+        assert_eq!(digest_of(&a), digest_of(&b));
+        assert_ne!(digest_of(&a), digest_of(&members(&["c-1", "c-2"])));
+        assert_eq!(digest_of(&BTreeMap::new()), None);
+    }
+
+    #[test]
+    fn the_first_of_the_list_founds_without_waiting_and_a_later_one_only_when_the_earlier_ones_leave_it() {
+        let all = members(&["c-1", "c-2", "c-3"]);
+        let none = Answers::new();
+        assert!(is_turn(NodeId(1), &all, &none));
+        assert!(!is_turn(NodeId(2), &all, &none), "the first one may be about to");
+        let first_will = Answers::from([(NodeId(1), report(true, None))]);
+        assert!(!is_turn(NodeId(2), &all, &first_will));
+        let first_will_not = Answers::from([(NodeId(1), report(false, None))]);
+        assert!(is_turn(NodeId(2), &all, &first_will_not));
+        assert!(!is_turn(NodeId(3), &all, &first_will_not), "the second is not heard of");
+    }
+
+    #[test]
+    fn nobody_founds_a_second_cluster_beside_one_that_is_there() {
+        let all = members(&["c-1", "c-2", "c-3"]);
+        let cluster = Some(ClusterId::default());
+        let answers = Answers::from([(NodeId(3), report(true, cluster))]);
+        assert!(!is_turn(NodeId(1), &all, &answers));
+    }
+}
