@@ -18,6 +18,7 @@ mod gateway_killed;
 mod leader_cut_off;
 mod leader_killed;
 mod member_replaced;
+mod result_kept;
 mod rolling_restart;
 mod slow_fsync;
 mod walkthrough;

@@ -33,7 +33,7 @@ pub(crate) struct Submission {
 pub(crate) struct Book {
     pub(crate) recorder: Recorder,
     submissions: Arc<Mutex<BTreeMap<String, Submission>>>,
-    recent: Arc<Mutex<Vec<(String, String)>>>,
+    recent: Arc<Mutex<Vec<(String, u64, String)>>>,
     acknowledged: Arc<Mutex<Vec<(Instant, Instant)>>>,
     numbers: Arc<AtomicU64>,
 }
@@ -84,14 +84,14 @@ impl Book {
     }
 
     /// Tries a submission once. Its number is kept, so that it can be repeated.
-    fn try_submit(&self, client: &str, server: &Client, key: &str, number: u64) -> Option<String> {
+    pub(crate) fn try_submit(&self, client: &str, server: &Client, key: &str, number: u64) -> Option<String> {
         let invoked = Instant::now();
         let reply = server.submit(key, number);
         self.recorder.note(client, key, Call::Submit, reply.clone(), invoked);
         let Reply::Taken(task) = reply else { return None };
         self.taken(key, number, &task);
         self.acknowledged.lock().unwrap().push((invoked, Instant::now()));
-        self.recent.lock().unwrap().push((key.to_owned(), task.clone()));
+        self.recent.lock().unwrap().push((key.to_owned(), number, task.clone()));
         Some(task)
     }
 
@@ -107,7 +107,7 @@ impl Book {
         }
     }
 
-    fn some_recent(&self, draw: u64) -> Option<(String, String)> {
+    fn some_recent(&self, draw: u64) -> Option<(String, u64, String)> {
         let recent = self.recent.lock().unwrap();
         let latest = &recent[recent.len().saturating_sub(RECENT)..];
         (!latest.is_empty()).then(|| latest[draw as usize % latest.len()].clone())
@@ -174,6 +174,9 @@ impl Worker {
                 self.cancel(&key, &task);
             }
             self.look();
+            if number.is_multiple_of(3) {
+                self.repeat();
+            }
             std::thread::sleep(pause);
         }
     }
@@ -192,11 +195,20 @@ impl Worker {
     }
 
     fn look(&mut self) {
-        let Some((key, task)) = self.book.some_recent(self.rng.next_u64()) else { return };
+        let Some((key, _, task)) = self.book.some_recent(self.rng.next_u64()) else { return };
         let server = &self.servers[self.rng.next_u64() as usize % self.servers.len()];
         let invoked = Instant::now();
         let (reply, _) = server.look(&task, "");
         self.book.recorder.note(&self.name, &key, Call::Look, reply, invoked);
+    }
+
+    /// Sends a submission again that was acknowledged lately, perhaps to somebody else: it must be the same task.
+    fn repeat(&mut self) {
+        let Some((key, number, _)) = self.book.some_recent(self.rng.next_u64()) else { return };
+        let server = &self.servers[self.rng.next_u64() as usize % self.servers.len()];
+        let invoked = Instant::now();
+        let reply = server.submit(&key, number);
+        self.book.recorder.note(&self.name, &key, Call::Submit, reply, invoked);
     }
 
     fn cancel(&mut self, key: &str, task: &str) {
