@@ -186,6 +186,30 @@ async fn a_peer_that_accepts_and_says_nothing_costs_no_more_than_the_time_limit(
     assert!(begun.elapsed() >= limit && begun.elapsed() < limit * 20, "{:?}", begun.elapsed());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_dies_without_a_word_is_replaced() {
+    let (one, two) = (lone(1, plain("127.0.0.1:0")).await, lone(2, plain("127.0.0.1:0")).await);
+    // Each connection swallows everything after the first kilobytes, as a line does that was cut somewhere on the way.
+    let line = Line::to(two.address.clone(), 4 << 10).await;
+    let member = Member::new("two", line.address.clone());
+    let ask = async || {
+        let vote = openraft::raft::VoteRequest::new(Vote::new(0, one.id), None);
+        let limit = Duration::from_millis(200);
+        one.transport.call(two.id, &member, PeerRequest::Vote(vote), limit).await
+    };
+    let begun = Instant::now();
+    while *line.held.borrow() == 0 {
+        assert!(begun.elapsed() < PATIENCE, "the line was never cut");
+        let _ = ask().await;
+    }
+    let lost = ask().await;
+    assert!(matches!(lost, Err(TransportError::TimedOut { .. })), "{lost:?}");
+    let begun = Instant::now();
+    while let Err(error) = ask().await {
+        assert!(begun.elapsed() < PATIENCE, "the dead connection is used still: {error}");
+    }
+}
+
 /// Sends bytes to a node, and waits until it closes the connection.
 async fn throw_at(address: &str, bytes: &[u8]) {
     let mut stream = TcpStream::connect(address).await.unwrap();
