@@ -76,9 +76,12 @@ async fn three_nodes_over_tcp_elect_replicate_and_replace_a_leader_that_stops() 
     commit(&nodes, submit(21, 100)).await;
     assert_equal_ledgers(&nodes).await;
     assert!(has_task(&nodes[leader].raft, 20) && has_task(&nodes[leader].raft, 21));
-    let stores = nodes[leader].transport.seen_stores();
-    for other in nodes.iter().filter(|node| node.id != id) {
-        assert_eq!(stores.get(&other.id), Some(&other.raft.store_id()));
+    // It has spoken with the new leader at least, and knows the storage of whomever it has spoken with.
+    let seen = nodes[leader].transport.seen_stores();
+    assert!(!seen.is_empty());
+    for (other, store) in seen {
+        let node = nodes.iter().find(|node| node.id == other).unwrap();
+        assert_eq!(store, node.raft.store_id(), "of node {other}");
     }
 }
 
@@ -181,6 +184,30 @@ async fn a_peer_that_accepts_and_says_nothing_costs_no_more_than_the_time_limit(
     // It was never sent, so it surely had no effect.
     assert!(matches!(asked, Err(TransportError::Unreachable { .. })), "{asked:?}");
     assert!(begun.elapsed() >= limit && begun.elapsed() < limit * 20, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_dies_without_a_word_is_replaced() {
+    let (one, two) = (lone(1, plain("127.0.0.1:0")).await, lone(2, plain("127.0.0.1:0")).await);
+    // Each connection swallows everything after the first kilobytes, as a line does that was cut somewhere on the way.
+    let line = Line::to(two.address.clone(), 4 << 10).await;
+    let member = Member::new("two", line.address.clone());
+    let ask = async || {
+        let vote = openraft::raft::VoteRequest::new(Vote::new(0, one.id), None);
+        let limit = Duration::from_millis(200);
+        one.transport.call(two.id, &member, PeerRequest::Vote(vote), limit).await
+    };
+    let begun = Instant::now();
+    while *line.held.borrow() == 0 {
+        assert!(begun.elapsed() < PATIENCE, "the line was never cut");
+        let _ = ask().await;
+    }
+    let lost = ask().await;
+    assert!(matches!(lost, Err(TransportError::TimedOut { .. })), "{lost:?}");
+    let begun = Instant::now();
+    while let Err(error) = ask().await {
+        assert!(begun.elapsed() < PATIENCE, "the dead connection is used still: {error}");
+    }
 }
 
 /// Sends bytes to a node, and waits until it closes the connection.

@@ -1,6 +1,6 @@
 //! Nodes that speak over real sockets on the loopback interface, and a line between two of them that can be held up.
 
-use crate::support::{PATIENCE, config};
+use crate::support::{PATIENCE, config, poll_until};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use zkpnet::raft::{
     AddressError, Member, NodeId, PeerReply, PeerRequest, PeerTransport as _, Probe, RaftConfig, RaftService,
-    TcpOptions, TcpTransport, TransportError,
+    Role, TcpOptions, TcpTransport, TransportError,
 };
 use zkpnet::tls::{CertRole, ClusterToken, DevelopmentCertificates, TlsFiles, TlsMaterial};
 
@@ -74,6 +74,8 @@ impl NetNode {
     /// Founds a cluster of this node alone.
     pub(crate) async fn found(&self) {
         self.raft.initialize(BTreeMap::from([(self.id, self.member())])).await.unwrap();
+        // Then its Raft has taken the membership in, which names the cluster.
+        poll_until("it leads", || (self.raft.status().role == Role::Leader).then_some(())).await;
     }
 
     /// Asks another node for its vote in term 0, which no node gives and which changes nothing.
