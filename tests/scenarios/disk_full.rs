@@ -1,0 +1,43 @@
+//! The leader's disk is full.
+
+use crate::support::disk::SmallDisk;
+use crate::support::{Cluster, Load, Plan, checks, poll_until};
+use std::time::Duration;
+use std::time::Instant;
+
+#[test]
+fn a_leader_whose_disk_is_full_loses_nothing_and_the_others_go_on() {
+    // Declared before the cluster, so that it is unmounted after the processes have ended.
+    let mut disks = Vec::new();
+    let mut cluster = Cluster::start_prepared(&Plan::default(), |cluster| {
+        for host in &cluster.coordinators {
+            disks.push((host.clone(), SmallDisk::mount(&cluster.data(host), 96)));
+        }
+    });
+    let load = Load::start(&cluster.book, &cluster.apis(), 3, Duration::from_millis(80), 5);
+    let leader = cluster.leader_among(&cluster.coordinators);
+    let (_, disk) = disks.iter().find(|(host, _)| *host == leader).unwrap();
+    disk.fill();
+    let full = Instant::now();
+    let others = cluster.others(&leader);
+    let new = poll_until("another leader", || {
+        let leads = |host: &String| cluster.view(host).is_some_and(|view| view.is_leader);
+        others.iter().find(|host| leads(host)).cloned()
+    });
+    let gap = poll_until("the next acknowledged submission", || cluster.book.acknowledged_after(full));
+    println!("{new} leads, acknowledged {} ms after the disk was full", gap.as_millis());
+    let before = cluster.book.acknowledgements();
+    poll_until("submissions under the new leader", || {
+        (cluster.book.acknowledgements() > before + 20).then_some(())
+    });
+    disk.empty();
+    // A node that could not write has ended, since it cannot know what is on its disk; it starts again from there.
+    let process = cluster.process(&leader);
+    process.kill();
+    let said = process.said();
+    assert!(said.contains("No space left") || said.contains("no space"), "{leader} said:\n{said}");
+    cluster.start_host(&leader);
+    cluster.caught_up(&leader);
+    load.stop();
+    checks::conclude(&mut cluster);
+}

@@ -1,0 +1,26 @@
+//! The cluster as processes: coordinators, workers and a gateway, each in a network of its own, and one failure a file.
+//!
+//! Every scenario ends with the same checks (`support/checks.rs`): what was acknowledged is there, each task ended once, its
+//! proof verifies, the coordinators hold the same state, and what the clients saw could have been seen of one machine
+//! (`history/`). Needs root, `ip`, `iptables` and `gcc`; scenarios run one at a time, since their clocks are the machine's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod history;
+mod support;
+
+mod all_killed;
+mod disk_full;
+mod disk_wiped;
+mod follower_cut_off;
+mod follower_killed;
+mod gateway_killed;
+mod leader_cut_off;
+mod leader_killed;
+mod member_replaced;
+mod result_kept;
+mod rolling_restart;
+mod slow_fsync;
+mod walkthrough;
+mod worker_frozen;
+mod worker_killed;

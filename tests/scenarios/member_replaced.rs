@@ -1,0 +1,42 @@
+//! A coordinator is gone for good and another takes its place, while clients submit.
+
+use crate::support::{Cluster, Load, Plan, checks, poll_until};
+use serde_json::json;
+use std::time::Duration;
+
+#[test]
+fn a_dead_coordinator_is_removed_and_a_new_one_becomes_a_voter_under_load() {
+    let mut cluster = Cluster::start(&Plan::default());
+    let leader = cluster.leader_among(&cluster.coordinators);
+    let dead = cluster.others(&leader).remove(0);
+    let load = Load::start(&cluster.book, &[cluster.api("gateway")], 2, Duration::from_millis(100), 5);
+    cluster.kill(&dead);
+    let removed = poll_until("its removal", || {
+        let client = cluster.client(&cluster.leader(), Duration::from_secs(10));
+        let answer = client.post("/api/v1/cluster/remove", &[], &json!({"member": dead})).ok()?;
+        assert!(answer.status == 200 || answer.status == 503 || answer.status == 404, "{answer:?}");
+        (answer.status != 503).then_some(answer)
+    });
+    println!("{}", removed.body);
+    cluster.forget_coordinator(&dead);
+    assert!(cluster.member(&dead).is_none());
+    cluster.join_coordinator("coordinator-4");
+    poll_until("the new coordinator to be a voter", || {
+        let member = cluster.member("coordinator-4")?;
+        (member["kind"] == "voter" && member["reachable"] == true).then_some(())
+    });
+    cluster.caught_up("coordinator-4");
+    // Two of the three that are left must be enough, the new one among them.
+    let others = cluster.others("coordinator-4");
+    let (stopped, kept) = (&others[0], &others[1]);
+    cluster.kill(stopped);
+    cluster.leader_among(&[kept.clone(), "coordinator-4".to_owned()]);
+    let before = cluster.book.acknowledgements();
+    poll_until("submissions that the new one has voted for", || {
+        (cluster.book.acknowledgements() > before + 10).then_some(())
+    });
+    cluster.start_host(stopped);
+    cluster.caught_up(stopped);
+    load.stop();
+    checks::conclude(&mut cluster);
+}
