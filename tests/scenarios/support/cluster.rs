@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::configs::Configs;
+use super::disk::SmallDisk;
 use super::lab::Lab;
 use super::load::Book;
 use super::process::Process;
@@ -49,6 +50,8 @@ pub(crate) struct Cluster {
     pub(crate) coordinators: Vec<String>,
     founders: Vec<String>,
     lease: &'static str,
+    /// Disks of their own that a scenario gave to hosts; unmounted after the processes have ended.
+    pub(crate) disks: BTreeMap<String, SmallDisk>,
     folder: Option<tempfile::TempDir>,
     /// What its clients did.
     pub(crate) book: Book,
@@ -62,7 +65,7 @@ impl Cluster {
     }
 
     /// The same; `prepare` may change what lies on disk after it is made and before a process sees it.
-    pub(crate) fn start_prepared(plan: &Plan, prepare: impl FnOnce(&Self)) -> Self {
+    pub(crate) fn start_prepared(plan: &Plan, prepare: impl FnOnce(&mut Self)) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let names = |role: &str, count: usize| (1..=count).map(|n| format!("{role}-{n}")).collect::<Vec<_>>();
         let (coordinators, workers) =
@@ -73,6 +76,7 @@ impl Cluster {
             founders: coordinators.clone(),
             coordinators,
             lease: plan.lease,
+            disks: BTreeMap::new(),
             folder: Some(tempfile::tempdir().unwrap()),
             book: Book::new(),
             _turn: turn,
@@ -89,10 +93,11 @@ impl Cluster {
         }
         let config = cluster.configs().gateway("gateway");
         cluster.add("gateway", "gateway", &config, &[]);
-        prepare(&cluster);
+        prepare(&mut cluster);
         let hosts: Vec<String> = cluster.processes.keys().cloned().collect();
         hosts.iter().for_each(|host| cluster.start_host(host));
         cluster.leader();
+        assert_eq!(cluster.fallen(), [String::new(); 0], "processes that ended at start");
         cluster.prove_one("first");
         cluster
     }
