@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use std::process::ExitCode;
-use zkpnet::cli::{self, Cli, Command, CoordinatorArgs, DemoArgs, DevArgs, GatewayArgs};
+use zkpnet::cli::{self, Cli, Command, CoordinatorArgs, DemoArgs, DevArgs, GatewayArgs, WorkerArgs};
 use zkpnet::node;
 
 fn main() -> ExitCode {
@@ -11,6 +11,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo(&args),
         Command::Coordinator(args) => coordinator(&args),
         Command::Gateway(args) => gateway(&args),
+        Command::Worker(args) => worker(&args),
         Command::Client(command) => cli::run(command),
     }
 }
@@ -32,6 +33,13 @@ fn coordinator(args: &CoordinatorArgs) -> ExitCode {
 fn gateway(args: &GatewayArgs) -> ExitCode {
     match args.load() {
         Ok(loaded) => ended(node::run_gateway(loaded)),
+        Err(errors) => cli::refuse(&errors),
+    }
+}
+
+fn worker(args: &WorkerArgs) -> ExitCode {
+    match args.load() {
+        Ok(loaded) => ended(node::run_worker(loaded)),
         Err(errors) => cli::refuse(&errors),
     }
 }

@@ -15,7 +15,7 @@ prover_slots=
 usage() {
   sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
   echo "Options: --port-base N (default 8000)  --data FOLDER (default data/cluster)  --workers N (default 2)  --slots N"
-  echo "ZKPNET_BINARY names another zkpnet than target/release/zkpnet, which is built when it is not there."
+  echo "ZKP_BINARY names another zkpnet than target/release/zkpnet, which is built when it is not there."
 }
 
 while [ $# -gt 0 ]; do
@@ -43,8 +43,8 @@ worker_port() { echo $((port_base + 69 + $1)); }
 gateway_port=$((port_base + 80))
 
 binary() {
-  if [ -n "${ZKPNET_BINARY:-}" ]; then
-    echo "$ZKPNET_BINARY"
+  if [ -n "${ZKP_BINARY:-}" ]; then
+    echo "$ZKP_BINARY"
     return
   fi
   local built=${CARGO_TARGET_DIR:-$root/target}/release/zkpnet

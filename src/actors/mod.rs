@@ -5,8 +5,8 @@
 //! ```text
 //! HTTP ──▶ Tasks ──▶ Scheduler ──▶ WorkerRegistry ──▶ Verifier
 //!            │           │              │  ▲
-//!            │           │              │  └── Session ──▶ ProverPool      (the worker's side)
-//!            └───────────┴──────────────┴─────▶ RaftNode ◀── KeyKeeper
+//!            │           │              │  └── Session ──▶ ProverPool      (the worker's side; over gRPC in a cluster)
+//!            └───────────┴──────────────┴─────▶ RaftNode ◀── KeyKeeper       ClusterDesk (operators, asks Raft itself)
 //!                                                  │
 //!                    LeadershipChanged, Committed ─┘ broadcast to Tasks, Scheduler, WorkerRegistry, KeyKeeper
 //! ```

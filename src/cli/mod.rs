@@ -7,6 +7,7 @@
 //! that is not well); 2 wrong usage, files or configuration; 3 no answer (not reachable, too busy, outcome unknown, or not
 //! ended within `--wait`).
 
+mod bench;
 mod circuit;
 mod client;
 mod cluster;
@@ -17,12 +18,13 @@ mod healthcheck;
 mod node_args;
 mod output;
 mod proof;
+mod raft;
 mod task;
 mod tls;
 
 pub use coordinator_args::CoordinatorArgs;
 pub use gateway_args::GatewayArgs;
-pub use node_args::{DemoArgs, DemoLoaded, DevArgs, TemporaryFolder};
+pub use node_args::{DemoArgs, DemoLoaded, DevArgs, TemporaryFolder, WorkerArgs};
 
 use client::{CallError, Client};
 use output::{Format, Printer};
@@ -57,6 +59,8 @@ pub enum Command {
     Coordinator(CoordinatorArgs),
     /// Run the public door of a cluster: finds the leader, survives its loss
     Gateway(GatewayArgs),
+    /// Run a worker: prove what the cluster's leader hands out
+    Worker(WorkerArgs),
     /// A command that does not start a node.
     #[command(flatten)]
     Client(ClientCommand),
@@ -69,8 +73,12 @@ pub enum ClientCommand {
     Task(task::TaskArgs),
     /// Check proofs without the service
     Proof(proof::ProofArgs),
+    /// Look at the files of a node that does not run
+    Raft(raft::RaftArgs),
     /// Look at what can be proved
     Circuit(circuit::CircuitArgs),
+    /// Measure a running service
+    Bench(bench::BenchArgs),
     /// Look at the members of a cluster, and change them
     Cluster(cluster::ClusterArgs),
     /// Check a configuration
@@ -129,7 +137,9 @@ pub fn run(command: ClientCommand) -> ExitCode {
     let result = match command {
         ClientCommand::Task(args) => task::run(args),
         ClientCommand::Proof(args) => proof::run(&args),
+        ClientCommand::Raft(args) => raft::run(&args),
         ClientCommand::Circuit(args) => circuit::run(args),
+        ClientCommand::Bench(args) => bench::run(&args),
         ClientCommand::Cluster(args) => cluster::run(args),
         ClientCommand::Config(args) => config::run(&args),
         ClientCommand::Healthcheck(args) => healthcheck::run(&args),

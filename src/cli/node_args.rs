@@ -90,6 +90,23 @@ pub struct DemoArgs {
     flags: NodeFlags,
 }
 
+/// Arguments of `zkpnet worker`.
+#[derive(Debug, clap::Args)]
+pub struct WorkerArgs {
+    #[command(flatten)]
+    flags: NodeFlags,
+}
+
+impl WorkerArgs {
+    /// The checked configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        self.flags.load(Role::Worker, self.flags.data_dir.as_deref())
+    }
+}
+
 /// What `demo` runs with.
 pub struct DemoLoaded {
     /// The checked configuration.

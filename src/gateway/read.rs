@@ -22,6 +22,9 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
 /// The longest wait that one coordinator is asked for at a time.
 const SLICE_MAX: Duration = Duration::from_secs(10);
 
+/// Who answers within this time has not waited.
+const WAITED_MIN: Duration = Duration::from_millis(500);
+
 /// What a round over all coordinators came to.
 enum Round {
     Answered(Answered),
@@ -32,8 +35,8 @@ enum Round {
 struct Answered {
     reply: Reply,
     by: Place,
-    /// Whether the time that the coordinator was asked to wait is over.
-    is_wait_over: bool,
+    /// Whether the coordinator waited, if not for as long as it was asked to.
+    has_waited: bool,
 }
 
 /// What is asked in a round.
@@ -75,26 +78,27 @@ pub(super) async fn read_waiting(
 ) -> Result<Reply, Problem> {
     let ends = Instant::now() + wait;
     let question = Question { outgoing, waits_until: Some(ends), deadline: ends + limit };
-    let mut trouble = patience.clone();
+    let (mut trouble, mut latest) = (patience.clone(), None);
     loop {
         match round(coordinators, &question).await? {
             Round::Failed(Some(reply)) => return Ok(reply),
             Round::Failed(None) => {}
-            Round::Answered(Answered { reply, by, is_wait_over }) => {
+            Round::Answered(Answered { reply, by, has_waited }) => {
                 if !is_open_task(&reply) || Instant::now() >= ends {
                     return Ok(reply);
                 }
-                if is_wait_over {
-                    // A slice is over, and the wait is not.
+                if has_waited {
+                    // A slice is over, or a coordinator ends or grants shorter waits; the wait is not over.
                     trouble = patience.clone();
                     continue;
                 }
-                // A coordinator that ends answers before its time, or one that grants shorter waits.
+                // One that is ending waits for nothing.
                 coordinators.does_badly(by);
+                latest = Some(reply);
             }
         }
         if Instant::now() >= question.deadline || !trouble.another().await {
-            return Err(nobody());
+            return latest.ok_or_else(nobody);
         }
         counter!("zkpnet_gateway_repetitions_total", "kind" => "wait").increment(1);
     }
@@ -126,8 +130,8 @@ async fn round(coordinators: &Arc<Coordinators>, question: &Question<'_>) -> Res
         };
         match verdict(&reply) {
             Verdict::Final => {
-                let is_wait_over = began.elapsed() >= slice;
-                return Ok(Round::Answered(Answered { reply, by, is_wait_over }));
+                let has_waited = began.elapsed() >= slice.min(WAITED_MIN);
+                return Ok(Round::Answered(Answered { reply, by, has_waited }));
             }
             // One that is busy does not do badly, and yet another one may have time.
             Verdict::Busy | Verdict::Defect => worth_telling = Some(reply),

@@ -6,8 +6,8 @@ use super::{NodeError, ended, founding, parts};
 use crate::config::{Config, Loaded};
 use crate::http::{self, AppState, Readiness, RunningServer};
 use crate::raft::{NodeAbout, NodeId, RaftService, Refused, TcpOptions, TcpTransport};
-use crate::rpc::{self, RunningRpc, ServeOptions, ServerTls, Topology};
-use crate::tls::{self, CertRole, ClusterToken, TlsFiles, TlsMaterial};
+use crate::rpc::{self, RunningRpc, ServeOptions, Topology};
+use crate::tls::{ClusterToken, TlsFiles, TlsMaterial};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -166,20 +166,12 @@ async fn serve_workers(config: &Config, core: &Core, security: &Security) -> Res
     let failed = |source| NodeError::Grpc { address: address.clone(), source };
     let listener = tokio::net::TcpListener::bind(&address).await.map_err(failed)?;
     let raft = core.raft.clone();
-    let token = security.token.clone();
-    let tls = security.tls.clone().map(|material| ServerTls {
-        config: Arc::new(move || material.server_config()),
-        is_admitted: Arc::new(|chain| {
-            let admitted = [CertRole::Worker, CertRole::Coordinator, CertRole::Admin];
-            tls::role_of(chain).is_ok_and(|role| admitted.contains(&role))
-        }),
-    });
     let options = ServeOptions {
         registry: core.registry.clone(),
         keys: core.store.clone(),
         topology: Arc::new(move || topology(&raft)),
-        token: token.map(|token| -> rpc::TokenCheck { Arc::new(move |shown| token.matches(shown)) }),
-        tls,
+        token: security.token.clone(),
+        tls: security.tls.clone(),
     };
     rpc::serve(listener, options).map_err(failed)
 }

@@ -25,15 +25,15 @@ const ADMIT_LIMIT: Duration = Duration::from_secs(15);
 /// What keeps a node waiting is told this often.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// The first members by number: numbers follow from the names alone, so that every node of one list gives the same.
+/// The first members by number.
 pub(super) fn first_members(peers: &[Peer]) -> BTreeMap<NodeId, Member> {
-    let mut sorted: Vec<&Peer> = peers.iter().collect();
-    sorted.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
-    let members = sorted
-        .iter()
-        .zip(1..)
-        .map(|(peer, n)| (NodeId(n), Member::new(peer.id.as_str(), peer.address.to_string())));
-    members.collect()
+    numbered(peers.iter().map(|peer| Member::new(peer.id.as_str(), peer.address.to_string())).collect())
+}
+
+/// Numbers follow from the names alone, so that every node of one list gives the same.
+fn numbered(mut members: Vec<Member>) -> BTreeMap<NodeId, Member> {
+    members.sort_by(|a, b| a.name.cmp(&b.name));
+    (1..).map(NodeId).zip(members).collect()
 }
 
 /// A digest of the list: two nodes that differ in it are told so.
@@ -176,7 +176,7 @@ async fn ask_all(
         let probe = PeerRequest::Probe(Probe { sender: report.clone(), state_hash_at: None });
         async move {
             match transport.call_address(&member.address, probe, ASK_LIMIT).await {
-                Ok(PeerReply::Probe(report, _)) => Some((id, report)),
+                Ok(PeerReply::Probe(report, _)) => Some((id, *report)),
                 _ => None,
             }
         }
@@ -226,11 +226,7 @@ mod tests {
     use crate::raft::ClusterId;
 
     fn members(names: &[&str]) -> BTreeMap<NodeId, Member> {
-        let peers: Vec<Peer> = names
-            .iter()
-            .map(|name| Peer { id: name.parse().unwrap(), address: format!("{name}:7000").parse().unwrap() })
-            .collect();
-        first_members(&peers)
+        numbered(names.iter().map(|name| Member::new(*name, format!("{name}:7000"))).collect())
     }
 
     fn report(will_found: bool, cluster: Option<ClusterId>) -> PeerReport {

@@ -11,15 +11,17 @@ mod founding;
 mod gateway;
 mod parts;
 mod process;
+mod worker;
 
 pub use coordinator::run_coordinator;
 pub use demo::run_demo;
 pub use dev::run_dev;
 pub use gateway::run_gateway;
+pub use worker::run_worker;
 
 use self::core::{Core, Files};
 use crate::actors::cpu_pool::CpuPool;
-use crate::actors::prover_pool::{Groth16Prover, ProverPool};
+use crate::actors::prover_pool::ProverPool;
 use crate::actors::raft_node::RaftNodeHandle;
 use crate::actors::session::{Session, SessionHandle};
 use crate::actors::tasks::TasksHandle;
@@ -115,7 +117,7 @@ impl Node {
         parts::build_proving_threads(config);
         let slots = parts::slots(config);
         let profile = parts::profile(config)?;
-        let prover = Arc::new(Groth16Prover::new(core.store.clone()));
+        let prover = Arc::new(parts::prover(core.store.clone(), config));
         let pool = pool("prover", slots, profile.capacity as usize)?;
         let prover_pool = ProverPool::launch(&core.guardian, pool, prover).await;
         let session = Session::launch(&core.guardian, profile, core.registry.clone(), prover_pool).await;

@@ -2,12 +2,13 @@
 
 use super::NodeError;
 use crate::actors::clock::millis;
+use crate::actors::prover_pool::Groth16Prover;
 use crate::actors::session::WorkerProfile;
 use crate::actors::worker_registry::LeaseTimes;
 use crate::config::{CircuitName, Config};
 use crate::http::{AdminGate, HttpOptions};
 use crate::ledger::{CircuitId, Policy, WorkerId};
-use crate::proof::catalog;
+use crate::proof::{KeyStore, catalog};
 use crate::raft::{NodeId, RaftConfig};
 use crate::tls::ClusterToken;
 
@@ -89,6 +90,11 @@ fn connections_per_thread(config: &Config) -> usize {
     let files = rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(1024, |(soft, _)| soft);
     let for_http = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(FILES_KEPT).max(16);
     (for_http / http_threads(config)).clamp(8, CONNECTIONS_PER_THREAD_MAX)
+}
+
+/// The prover over a folder of keys, within the memory that it may take.
+pub(super) fn prover(store: KeyStore, config: &Config) -> Groth16Prover {
+    Groth16Prover::new(store).with_memory_limit(config.prover.keys_memory_bytes_max.bytes())
 }
 
 pub(super) fn profile(config: &Config) -> Result<WorkerProfile, NodeError> {

@@ -98,7 +98,8 @@ pub(super) fn start_logging(loaded: &Loaded) {
 fn log_filter(level: &str) -> String {
     match level {
         "debug" | "trace" => level.to_owned(),
-        _ => format!("warn,zkpnet={level}"),
+        // openraft repeats every failed attempt to reach a peer, ten times a second; what matters of it is in our own words.
+        _ => format!("warn,openraft=off,zkpnet={level}"),
     }
 }
 

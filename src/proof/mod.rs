@@ -23,8 +23,5 @@ pub use field::{Bytes32, HexError, NotCanonical};
 pub use groth16::{
     ProofBytes, ProofFormatError, ProveError, VerifyError, VerifyingKeyError, verify_independently,
 };
-pub use keys::{
-    BUNDLE_BYTES_MAX, KEY_BYTES_MAX, KeyError, KeyManifest, KeyOrigin, KeyStore, MANIFEST_BYTES_MAX,
-    ProvingKey, VerifyingKey,
-};
+pub use keys::{BUNDLE_BYTES_MAX, KeyError, KeyManifest, KeyOrigin, KeyStore, ProvingKey, VerifyingKey};
 pub use merkle::{MerkleError, MerkleTree};

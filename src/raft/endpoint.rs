@@ -57,7 +57,7 @@ impl PeerEndpoint {
             PeerRequest::Probe(probe) => {
                 let asked = probe.state_hash_at;
                 let hash = asked.and_then(|index| self.local.stores.ledger.state_hash_at(index));
-                Ok(PeerReply::Probe(self.local.report(), hash))
+                Ok(PeerReply::Probe(Box::new(self.local.report()), hash))
             }
             PeerRequest::TakeOver { term } => Ok(PeerReply::TakeOver(self.take_over(from, term).await)),
             PeerRequest::ReadIndex => Ok(PeerReply::ReadIndex(self.read_index().await)),

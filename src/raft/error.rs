@@ -19,6 +19,16 @@ pub enum StoreError {
         /// The file.
         file: PathBuf,
     },
+    /// The file was not closed in order, and cannot be read without being mended first.
+    #[error(
+        "{} was not closed in order, as after a crash: start the node, which mends it, and stop it again; or inspect a copy \
+         that a node was started on",
+        file.display()
+    )]
+    NotClosed {
+        /// The file.
+        file: PathBuf,
+    },
     /// The file is no database of ours, or is damaged as a whole.
     #[error("{} cannot be opened: {detail}; {REMEDY}", file.display())]
     Unreadable {

@@ -1,8 +1,12 @@
 //! Opening redb files and naming what fails in them: both databases of a node are opened, locked and read this way.
 
 use super::error::StoreError;
-use redb::{Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase as _, WriteTransaction};
+use redb::{
+    Database, DatabaseError, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase as _,
+    WriteTransaction,
+};
 use std::any::Any;
+use std::fmt;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -12,8 +16,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(super) struct DatabaseFile {
     /// Taken only when this is dropped.
-    database: Option<Database>,
+    database: Option<Opened>,
     pub(super) path: PathBuf,
+}
+
+enum Opened {
+    ForWriting(Database),
+    ForReading(ReadOnlyDatabase),
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ForWriting(_) => "for writing",
+            Self::ForReading(_) => "for reading",
+        })
+    }
 }
 
 impl Drop for DatabaseFile {
@@ -46,17 +64,39 @@ impl DatabaseFile {
     }
 
     pub(super) fn new(database: Database, path: &Path) -> Self {
-        Self { database: Some(database), path: path.to_owned() }
+        Self { database: Some(Opened::ForWriting(database)), path: path.to_owned() }
+    }
+
+    /// Opens a file that exists, and changes nothing in it; several may do so at a time, but none beside a running node.
+    pub(super) fn open_for_reading(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        // redb's own error for a missing file reads like a damaged one.
+        File::open(path).map_err(|source| StoreError::File {
+            file: path.to_owned(),
+            doing: "opening",
+            source,
+        })?;
+        let opened =
+            guarded(path, || Ok(Database::builder().set_cache_size(cache_bytes).open_read_only(path)))?;
+        let database = opened.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { file: path.to_owned() },
+            DatabaseError::RepairAborted => StoreError::NotClosed { file: path.to_owned() },
+            other => StoreError::Unreadable { file: path.to_owned(), detail: other.to_string() },
+        })?;
+        Ok(Self { database: Some(Opened::ForReading(database)), path: path.to_owned() })
     }
 
     pub(super) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         let database = self.database.as_ref().ok_or_else(|| self.closed())?;
-        database.begin_read().map_err(self.failed("reading"))
+        let begun = match database {
+            Opened::ForWriting(database) => database.begin_read(),
+            Opened::ForReading(database) => database.begin_read(),
+        };
+        begun.map_err(self.failed("reading"))
     }
 
     /// Waits for the write transaction before it, if there is one.
     pub(super) fn begin_write(&self, durability: Durability) -> Result<WriteTransaction, StoreError> {
-        let database = self.database.as_ref().ok_or_else(|| self.closed())?;
+        let Some(Opened::ForWriting(database)) = &self.database else { return Err(self.closed()) };
         let mut transaction = database.begin_write().map_err(self.failed("writing"))?;
         transaction.set_durability(durability).map_err(self.failed("writing"))?;
         Ok(transaction)

@@ -80,7 +80,7 @@ impl Prober {
             let board = local.peers.clone();
             self.running.spawn(async move {
                 if let Ok(PeerReply::Probe(report, _)) = reply.await {
-                    board.note(peer, report, now);
+                    board.note(peer, *report, now);
                 }
                 peer
             });

@@ -243,7 +243,8 @@ fn make_tables(file: &DatabaseFile) -> Result<(), StoreError> {
     transaction.commit().map_err(file.failed("opening"))
 }
 
-fn load(file: &DatabaseFile) -> Result<(Ledger, Progress), StoreError> {
+/// Rebuilds the ledger from the file. Blocks.
+pub(super) fn load(file: &DatabaseFile) -> Result<(Ledger, Progress), StoreError> {
     let transaction = file.begin_read()?;
     let table = transaction.open_table(META).map_err(file.failed("reading"))?;
     let progress = match table.get(PROGRESS).map_err(file.failed("reading"))? {

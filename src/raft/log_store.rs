@@ -13,6 +13,7 @@ mod tail;
 mod writer;
 
 pub use identity::StoreIdentity;
+pub(super) use identity::{LogContents, contents};
 
 use super::error::{StartError, StoreError};
 use super::files::{DatabaseFile, guarded, lock};

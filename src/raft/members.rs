@@ -127,7 +127,11 @@ pub(super) async fn promote(local: &Local, id: NodeId) -> Result<(), AdminError>
     if member.standing == Standing::Voter {
         return Ok(());
     }
-    if !is_ready(local, &member) {
+    // After each change of members the leader asks anew what everybody has; that is soon known.
+    let soon = Instant::now() + local.timing.election_timeout_max;
+    let is_ready =
+        transfer::until(soon, || find(local, id).is_ok_and(|member| is_ready(local, &member))).await;
+    if !is_ready {
         return Err(AdminError::Unavailable(format!(
             "member {id} has not caught up, or is not in reach: as a voter it would count, and not answer"
         )));

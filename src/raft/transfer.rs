@@ -58,6 +58,9 @@ pub(super) async fn hand_over_locked(
     }
     let term = local.term();
     let (voters, members) = local.membership();
+    // A leader of just now may not have heard of everybody yet.
+    let soon = deadline.min(Instant::now() + local.timing.heartbeat * 3);
+    until(soon, || !matches!(successor(local, &voters, to), Err(AdminError::Unavailable(_)))).await;
     let successor = successor(local, &voters, to)?;
     let _closed = local.gate.close();
     // Half of the time is for what is under way; the rest for the election.
@@ -166,7 +169,7 @@ async fn free_voters(
 }
 
 /// Waits for a condition, until the deadline.
-async fn until(deadline: Instant, mut is_met: impl FnMut() -> bool) -> bool {
+pub(super) async fn until(deadline: Instant, mut is_met: impl FnMut() -> bool) -> bool {
     loop {
         if is_met() {
             return true;

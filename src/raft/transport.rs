@@ -174,7 +174,7 @@ pub enum PeerReply {
     /// To a piece of a snapshot.
     InstallSnapshot(Result<InstallSnapshotResponse<NodeId>, InstallSnapshotError>),
     /// To a probe: the receiver's report; and the state hash at the entry that was asked for.
-    Probe(PeerReport, Option<Digest>),
+    Probe(Box<PeerReport>, Option<Digest>),
     /// To the request to take over: whether it stands for election.
     TakeOver(Result<(), String>),
     /// To a read index: the entry, or why the receiver cannot say (it does not lead, no majority confirms it).

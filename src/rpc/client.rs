@@ -6,14 +6,15 @@
 //! the stream of orders ends, or its connection is left, the session is told to register again.
 
 use super::addresses::Addresses;
-use super::dial::{ClientTls, channel};
+use super::dial::channel;
 use super::wire::{self, proto};
 use super::{LEADER_KEY, MESSAGE_BYTES_MAX};
 use crate::actors::prover_pool::KeySource;
 use crate::actors::session::{CallError, Coordinator};
 use crate::actors::worker_registry::{Drain, Heartbeat, Order, Register, Registered, Report, WorkerLink};
 use crate::ledger::Incarnation;
-use crate::proof::{Digest32, KeyManifest};
+use crate::proof::Digest32;
+use crate::tls::{ClusterToken, TlsMaterial};
 use futures_util::future::BoxFuture;
 use proto::worker_client::WorkerClient;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,9 +43,9 @@ pub struct ClientOptions {
     /// Worker ports of one or several coordinators, as `host:port`; the others are learned.
     pub coordinators: Vec<String>,
     /// The cluster's token, when there is one.
-    pub token: Option<Zeroizing<String>>,
+    pub token: Option<ClusterToken>,
     /// TLS, when it is spoken.
-    pub tls: Option<ClientTls>,
+    pub tls: Option<TlsMaterial>,
 }
 
 /// The coordinators could not be spoken to with these options.
@@ -64,7 +65,7 @@ pub struct RemoteCoordinator(Arc<Shared>);
 
 struct Shared {
     token: Option<MetadataValue<Ascii>>,
-    tls: Option<ClientTls>,
+    tls: Option<TlsMaterial>,
     addresses: Mutex<Addresses>,
     current: Mutex<Arc<Connection>>,
     /// Counts registrations: only the newest one's stream tells the session of its end.
@@ -90,7 +91,7 @@ impl RemoteCoordinator {
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let first = options.coordinators.first().ok_or(ClientError::NoAddress)?;
         let token = options.token.map(|token| {
-            let text = Zeroizing::new(format!("Bearer {}", *token));
+            let text = Zeroizing::new(format!("Bearer {}", token.expose()));
             let mut value: MetadataValue<Ascii> = text.parse().map_err(|_| ClientError::Token)?;
             value.set_sensitive(true);
             Ok(value)
@@ -140,14 +141,14 @@ impl RemoteCoordinator {
         })
     }
 
-    async fn try_fetch(&self, address: &str, digest: &Digest32) -> Result<(KeyManifest, Vec<u8>), String> {
+    async fn try_fetch(&self, address: &str, digest: &Digest32) -> Result<Vec<u8>, String> {
         let connection = connect(address, self.0.tls.as_ref()).ok_or("not an address")?;
         let request = self.0.request(proto::FetchKeyRequest { digest: digest.as_bytes().to_vec() });
         let pieces = client(&connection.channel).fetch_key(request).await;
         super::keys::collect(pieces.map_err(|status| status.message().to_owned())?.into_inner()).await
     }
 
-    async fn fetch_from_any(&self, digest: &Digest32) -> Result<(KeyManifest, Vec<u8>), String> {
+    async fn fetch_from_any(&self, digest: &Digest32) -> Result<Vec<u8>, String> {
         let current = lock(&self.0.current).address.clone();
         let others = lock(&self.0.addresses).all().into_iter().filter(|address| *address != current);
         let mut failures = Vec::new();
@@ -165,7 +166,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn connect(address: &str, tls: Option<&ClientTls>) -> Option<Arc<Connection>> {
+fn connect(address: &str, tls: Option<&TlsMaterial>) -> Option<Arc<Connection>> {
     let channel = channel(address, tls.cloned()).ok()?;
     Some(Arc::new(Connection { address: address.to_owned(), channel, left: watch::Sender::new(false) }))
 }
@@ -192,10 +193,15 @@ impl Shared {
         call: impl AsyncFnOnce(WorkerClient<Channel>) -> Result<T, Status>,
     ) -> Result<(Arc<Connection>, T), CallError> {
         let connection = Arc::clone(&lock(&self.current));
-        let status = match tokio::time::timeout(limit, call(client(&connection.channel))).await {
-            Ok(Ok(reply)) => return Ok((connection, reply)),
-            Ok(Err(status)) => status,
-            Err(_) => Status::deadline_exceeded("no answer in time"),
+        let mut left = connection.left.subscribe();
+        let status = tokio::select! {
+            called = tokio::time::timeout(limit, call(client(&connection.channel))) => match called {
+                Ok(Ok(reply)) => return Ok((connection, reply)),
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded("no answer in time"),
+            },
+            // Another call has found that this coordinator is not the one to ask: no use in waiting for it.
+            _ = left.wait_for(|left| *left) => Status::unavailable("left for another coordinator"),
         };
         let text = format!("{}: {}", connection.address, status.message());
         Err(match status.code() {
@@ -313,7 +319,7 @@ impl Coordinator for RemoteCoordinator {
 }
 
 impl KeySource for RemoteCoordinator {
-    fn fetch(&self, digest: &Digest32) -> Result<(KeyManifest, Vec<u8>), String> {
+    fn fetch(&self, digest: &Digest32) -> Result<Vec<u8>, String> {
         let fetch = async { tokio::time::timeout(FETCH_LIMIT, self.fetch_from_any(digest)).await };
         self.0.runtime.block_on(fetch).unwrap_or_else(|_| Err("the key did not come in time".to_owned()))
     }

@@ -1,26 +1,22 @@
 //! How a worker reaches a coordinator's worker port: TCP, with TLS where it is configured.
 
 use super::CONNECT_LIMIT;
+use crate::tls::TlsMaterial;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tonic::codegen::{Service, http::Uri};
 use tonic::transport::{Channel, Endpoint};
 
-/// The configuration for the next connection.
-pub type ClientTls = Arc<dyn Fn() -> Arc<ClientConfig> + Send + Sync>;
-
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A channel to `address` (`host:port`); nothing is dialled before the first call.
-pub(super) fn channel(address: &str, tls: Option<ClientTls>) -> Result<Channel, tonic::transport::Error> {
+pub(super) fn channel(address: &str, tls: Option<TlsMaterial>) -> Result<Channel, tonic::transport::Error> {
     // TLS is the connector's, so that certificates are read anew; to tonic the connection is a plain one.
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?
         .http2_keep_alive_interval(super::PING_EVERY)
@@ -30,7 +26,7 @@ pub(super) fn channel(address: &str, tls: Option<ClientTls>) -> Result<Channel, 
 }
 
 struct Dialler {
-    tls: Option<ClientTls>,
+    tls: Option<TlsMaterial>,
 }
 
 type Dialled = Pin<Box<dyn Future<Output = io::Result<TokioIo<Box<dyn Io>>>> + Send>>;
@@ -55,7 +51,7 @@ impl Service<Uri> for Dialler {
     }
 }
 
-async fn dial(uri: &Uri, tls: Option<ClientTls>) -> io::Result<Box<dyn Io>> {
+async fn dial(uri: &Uri, tls: Option<TlsMaterial>) -> io::Result<Box<dyn Io>> {
     let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "the address is not host:port");
     let host = uri.host().ok_or_else(invalid)?;
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
@@ -63,5 +59,5 @@ async fn dial(uri: &Uri, tls: Option<ClientTls>) -> io::Result<Box<dyn Io>> {
     stream.set_nodelay(true)?;
     let Some(tls) = tls else { return Ok(Box::new(stream)) };
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    Ok(Box::new(tokio_rustls::TlsConnector::from(tls()).connect(name, stream).await?))
+    Ok(Box::new(tokio_rustls::TlsConnector::from(tls.client_config()).connect(name, stream).await?))
 }

@@ -1,11 +1,11 @@
 //! The door of the worker port: accepts connections, speaks TLS where it is configured, and says who may come in.
 //!
-//! TLS configurations are asked for at every connection. A handshake that does not end, or a peer that never says anything,
+//! TLS configurations are read anew for every connection, and a certificate admits workers, coordinators and operators. A
+//! handshake that does not end, or a peer that never says anything,
 //! costs a bounded time and one of a bounded number of places.
 
 use super::CONNECT_LIMIT;
-use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
+use crate::tls::{CertRole, ClusterToken, TlsMaterial, role_of};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -23,18 +23,6 @@ const CONNECTIONS_MAX: usize = 4096;
 /// A failing `accept`, of open files for one, is tried again after this pause.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Says whether a text is the cluster's token.
-pub type TokenCheck = Arc<dyn Fn(&str) -> bool + Send + Sync>;
-
-/// How the worker port speaks TLS.
-#[derive(Clone)]
-pub struct ServerTls {
-    /// The configuration for the next connection.
-    pub config: Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>,
-    /// Whether who shows these certificates may speak here.
-    pub is_admitted: Arc<dyn Fn(&[CertificateDer<'_>]) -> bool + Send + Sync>,
-}
-
 /// What is known of who is at the other end.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
@@ -45,8 +33,8 @@ pub(super) struct Peer {
 /// Who may speak.
 #[derive(Clone)]
 pub(super) struct Doorkeeper {
-    pub(super) token: Option<TokenCheck>,
-    pub(super) tls: Option<ServerTls>,
+    pub(super) token: Option<ClusterToken>,
+    pub(super) tls: Option<TlsMaterial>,
 }
 
 impl Doorkeeper {
@@ -62,7 +50,7 @@ impl Doorkeeper {
         let bearer = metadata.get("authorization").and_then(|value| value.to_str().ok());
         let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
         match (bearer, &self.token) {
-            (Some(bearer), Some(is_token)) if is_token(bearer) => Ok(()),
+            (Some(bearer), Some(token)) if token.matches(bearer) => Ok(()),
             (Some(_), Some(_)) => Err(Status::unauthenticated(
                 "this is not the cluster's token: cluster.token_file must hold the same on worker and coordinator",
             )),
@@ -117,7 +105,7 @@ impl AsyncWrite for Accepted {
 }
 
 /// Accepts for as long as somebody takes what is accepted.
-pub(super) async fn accept(listener: TcpListener, tls: Option<ServerTls>, out: mpsc::Sender<Accepted>) {
+pub(super) async fn accept(listener: TcpListener, tls: Option<TlsMaterial>, out: mpsc::Sender<Accepted>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -150,11 +138,15 @@ fn refused(from: SocketAddr, error: &dyn std::fmt::Display) {
     tracing::info!(%from, %error, "a connection to the worker port came to nothing");
 }
 
-async fn greet(stream: TcpStream, tls: Option<ServerTls>) -> io::Result<(Box<dyn Io>, Peer)> {
+async fn greet(stream: TcpStream, tls: Option<TlsMaterial>) -> io::Result<(Box<dyn Io>, Peer)> {
     stream.set_nodelay(true)?;
     let Some(tls) = tls else { return Ok((Box::new(stream), Peer { is_certified: false })) };
-    let stream = tokio_rustls::TlsAcceptor::from((tls.config)()).accept(stream).await?;
+    let stream = tokio_rustls::TlsAcceptor::from(tls.server_config()).accept(stream).await?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let is_certified = !certificates.is_empty() && (tls.is_admitted)(certificates);
+    let admitted = [CertRole::Worker, CertRole::Coordinator, CertRole::Admin];
+    let is_certified = match role_of(certificates) {
+        Ok(role) => admitted.contains(&role),
+        Err(error) => return Err(io::Error::other(error)),
+    };
     Ok((Box::new(stream), Peer { is_certified }))
 }

@@ -4,8 +4,8 @@
 //! and back, and the ledger judges what they are worth. Every message is bounded, every call has a time limit, and a
 //! connection that has gone quiet is noticed by HTTP/2 pings.
 //!
-//! Who may speak is asked of two hooks that the process's composition gives: a check of the cluster's token, and TLS
-//! configurations that are read anew for every connection, so that certificates can be replaced while the process runs.
+//! Who may speak shows the cluster's token or a certificate with a fitting role, when the process is given either; TLS
+//! configurations are read anew for every connection, so that certificates can be replaced while the process runs.
 
 mod addresses;
 mod client;
@@ -16,8 +16,6 @@ mod server;
 mod wire;
 
 pub use client::{ClientError, ClientOptions, RemoteCoordinator};
-pub use dial::ClientTls;
-pub use door::{ServerTls, TokenCheck};
 pub use server::{RunningRpc, ServeOptions, Topology, serve};
 
 use std::time::Duration;

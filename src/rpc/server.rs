@@ -4,7 +4,7 @@
 //! nothing more (it does not lead any more, the worker was lost, or registered elsewhere), which ends it; a worker that is
 //! gone ends it from the other side, which the registry sees on the queue.
 
-use super::door::{Accepted, Doorkeeper, ServerTls, TokenCheck, accept};
+use super::door::{Accepted, Doorkeeper, accept};
 use super::keys::{KeyPieces, KeyServer};
 use super::wire::{self, proto};
 use super::{LEADER_KEY, MESSAGE_BYTES_MAX, PING_EVERY, PING_LIMIT};
@@ -14,6 +14,7 @@ use crate::actors::worker_registry::{
 };
 use crate::ledger::{Incarnation, Rejection};
 use crate::proof::KeyStore;
+use crate::tls::{ClusterToken, TlsMaterial};
 use futures_util::stream::{BoxStream, StreamExt as _};
 use proto::worker_server::{Worker, WorkerServer};
 use std::net::SocketAddr;
@@ -54,9 +55,9 @@ pub struct ServeOptions {
     /// The coordinators at the moment of asking; must not block.
     pub topology: Arc<dyn Fn() -> Topology + Send + Sync>,
     /// The cluster's token, when there is one.
-    pub token: Option<TokenCheck>,
+    pub token: Option<ClusterToken>,
     /// TLS, when it is spoken.
-    pub tls: Option<ServerTls>,
+    pub tls: Option<TlsMaterial>,
 }
 
 /// A worker port that is being served.

@@ -1,9 +1,10 @@
 //! The worker registry: who is alive, who holds what, and what late news is worth.
 
-use crate::support::{LONG_LEASE, Options, Rig, SHORT_LEASE, Worker, poll_until, real_prover};
+use crate::support::{LONG_LEASE, Options, Rig, SHORT_LEASE, Worker, members, poll_until, real_prover};
 use crate::workers::{Hand, lease_of, proof_of};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use zkpnet::actors::ask::AskError;
 use zkpnet::actors::tasks::messages::Cancel;
@@ -12,6 +13,7 @@ use zkpnet::ledger::{
     Attempt, AttemptEnd, FailureCause, FailureKind, FailureReason, Rejection, Task, TaskState, TaskStatus,
     TenantId, WorkerState,
 };
+use zkpnet::raft::{InProcessNetwork, NodeId};
 
 fn end_of(task: &Task, attempt: u32) -> Option<&AttemptEnd> {
     let record = task.attempts.iter().find(|record| record.attempt == Attempt(attempt))?;
@@ -74,6 +76,7 @@ async fn a_late_proof_that_wins_revokes_the_lease_of_who_works_on_it() {
     let mut first = Hand::join(&rig, "worker", 1).await;
     let task = rig.submit(1).await;
     let assignment = first.assignment().await;
+    first.hang_up();
     let mut second = Hand::join(&rig, "worker", 1).await;
     assert_eq!(second.assignment().await.attempt, Attempt(2));
     first.report((task, Attempt(1)), proof_of(assignment)).await.unwrap();
@@ -137,6 +140,7 @@ async fn a_new_process_of_the_same_name_is_a_new_life_and_the_old_ones_leases_re
     assert_eq!(old.assignment().await.attempt, Attempt(1));
     assert_eq!(old.register(1).await.unwrap().incarnation, old.incarnation, "the same process, said twice");
 
+    old.hang_up();
     let mut new = Hand::join(&rig, "worker", 1).await;
     assert_eq!(new.incarnation.0, old.incarnation.0 + 1);
     let assignment = new.assignment().await;
@@ -147,6 +151,57 @@ async fn a_new_process_of_the_same_name_is_a_new_life_and_the_old_ones_leases_re
     rig.stop().await;
 }
 
+#[actix_rt::test]
+async fn a_second_process_of_a_workers_name_waits_until_the_first_is_gone_or_silent() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, Duration::from_secs(2)).await;
+    let first = Hand::join(&rig, "worker", 1).await;
+    let second = Hand::applicant(&rig, "worker");
+    let refused = second.register(1).await.unwrap_err();
+    assert_eq!(refused, WorkerError::NameInUse(first.name.clone()));
+    assert!(refused.to_string().contains("give each worker its own worker.id"), "{refused}");
+    first.beat(&[]).await.unwrap();
+    assert_eq!(second.register(1).await, Err(WorkerError::NameInUse(first.name.clone())));
+    // Its connection stands, and nothing comes: half a lease is enough to make way.
+    let registered = poll_until("the silent one makes way", async || second.register(1).await.ok()).await;
+    assert_eq!(registered.incarnation.0, first.incarnation.0 + 1);
+    let is_lost = rig.raft.with_ledger(|ledger| ledger.worker(&first.name).unwrap().state);
+    assert_ne!(is_lost, WorkerState::Lost, "it waited for more than the other's silence");
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_coordinator_that_leads_no_more_sends_its_workers_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = InProcessNetwork::default();
+    let mut rigs = Vec::new();
+    for number in 1..=3 {
+        let options = Options { lease: LONG_LEASE, ..Options::default() };
+        rigs.push(Rig::member(number, folder.path(), &network, Worker::None, options).await);
+    }
+    rigs[0].raft.initialize(members(3)).await.unwrap();
+    let leading = |rig: &Rig| rig.scheduler.is_enabled().then_some(());
+    let old = poll_until("somebody leads", async || rigs.iter().position(|rig| leading(rig).is_some())).await;
+    let mut hand = Hand::join(&rigs[old], "worker", 1).await;
+    network.isolate(NodeId(old as u64 + 1), (1..=3).map(NodeId));
+    // Cut off, it still believes to lead, and yet gives its worker no comfort.
+    poll_until("its heartbeats are refused", async || {
+        matches!(hand.beat(&[]).await, Err(WorkerError::NotLeader { .. })).then_some(())
+    })
+    .await;
+    network.heal();
+    poll_until("another one leads", async || {
+        rigs.iter().enumerate().any(|(place, rig)| place != old && leading(rig).is_some()).then_some(())
+    })
+    .await;
+    assert!(matches!(hand.order().await, Order::Reregister));
+    assert!(hand.beat(&[]).await.is_err());
+    for rig in &rigs {
+        rig.guardian.retire().await;
+        rig.raft.shutdown().await.unwrap();
+    }
+}
+
 /// Whose queue takes nothing gets one order, not one after the other.
 #[actix_rt::test]
 async fn a_worker_whose_queue_is_full_is_given_nothing_before_it_registers_again() {
@@ -155,7 +210,7 @@ async fn a_worker_whose_queue_is_full_is_given_nothing_before_it_registers_again
     let (sender, orders) = mpsc::unbounded_channel();
     let (is_full, refused) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
     let (full, count) = (Arc::clone(&is_full), Arc::clone(&refused));
-    let link: WorkerLink = Arc::new(move |order| {
+    let link: WorkerLink = Arc::new(move |order: Order| {
         if full.load(Ordering::SeqCst) {
             count.fetch_add(usize::from(matches!(order, Order::Assign(_))), Ordering::SeqCst);
             return Err(AskError::Full("the test's worker"));

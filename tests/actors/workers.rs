@@ -9,13 +9,28 @@ use tokio::sync::mpsc;
 use zkpnet::actors::ask::AskError;
 use zkpnet::actors::prover_pool::Prove;
 use zkpnet::actors::worker_registry::{
-    Assignment, Heartbeat, News, Order, Register, Registered, Report, WorkerError, WorkerLink,
+    Assignment, Heartbeat, News, Order, OrderSink, Register, Registered, Report, WorkerError, WorkerLink,
     WorkerRegistryHandle,
 };
 use zkpnet::ledger::{Attempt, Incarnation, TaskId, WorkerId};
 
+/// A way to a worker that knows whether somebody is at the other end.
+struct Line(mpsc::UnboundedSender<Order>);
+
+impl OrderSink for Line {
+    fn push(&self, order: Order) -> Result<(), AskError> {
+        self.0.send(order).map_err(|_| AskError::Stopped("the test's worker"))
+    }
+
+    fn is_open(&self) -> bool {
+        !self.0.is_closed()
+    }
+}
+
 /// A lease, by its name.
 pub(crate) type LeaseName = (TaskId, Attempt);
+
+static SESSIONS: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) struct Hand {
     pub(crate) name: WorkerId,
@@ -30,9 +45,7 @@ impl Hand {
     /// A new process of that name that makes up to `capacity` proofs at once.
     pub(crate) async fn join(rig: &Rig, name: &str, capacity: u32) -> Self {
         let (sender, orders) = mpsc::unbounded_channel();
-        let link: WorkerLink =
-            Arc::new(move |order| sender.send(order).map_err(|_| AskError::Stopped("the test's worker")));
-        Self::join_by(rig, name, capacity, link, orders).await
+        Self::join_by(rig, name, capacity, Arc::new(Line(sender)), orders).await
     }
 
     pub(crate) async fn join_by(
@@ -42,18 +55,39 @@ impl Hand {
         link: WorkerLink,
         orders: mpsc::UnboundedReceiver<Order>,
     ) -> Self {
-        static SESSIONS: AtomicU64 = AtomicU64::new(1);
         let session = SESSIONS.fetch_add(1, Ordering::SeqCst);
-        let mut hand = Self {
+        let hand = Self::stranger(rig, name, session, link, orders);
+        let incarnation = hand.register(capacity).await.unwrap().incarnation;
+        Self { incarnation, ..hand }
+    }
+
+    /// A new process of that name that has not registered.
+    pub(crate) fn applicant(rig: &Rig, name: &str) -> Self {
+        let (sender, orders) = mpsc::unbounded_channel();
+        let session = SESSIONS.fetch_add(1, Ordering::SeqCst);
+        Self::stranger(rig, name, session, Arc::new(Line(sender)), orders)
+    }
+
+    fn stranger(
+        rig: &Rig,
+        name: &str,
+        session: u64,
+        link: WorkerLink,
+        orders: mpsc::UnboundedReceiver<Order>,
+    ) -> Self {
+        Self {
             name: WorkerId::new(name).unwrap(),
             session,
             incarnation: Incarnation(0),
             registry: rig.registry.clone(),
             orders,
             link,
-        };
-        hand.incarnation = hand.register(capacity).await.unwrap().incarnation;
-        hand
+        }
+    }
+
+    /// The process is gone, and its connection with it.
+    pub(crate) fn hang_up(&mut self) {
+        self.orders.close();
     }
 
     /// The same process, speaking to another coordinator.

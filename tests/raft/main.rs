@@ -3,7 +3,14 @@
 
 mod cluster;
 mod formats;
+mod inspection;
 mod kill;
 mod leadership;
+mod members;
+mod network;
+mod network_support;
+mod network_trust;
+mod schedules;
 mod single_node;
+mod state_hash;
 mod support;

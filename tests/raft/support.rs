@@ -130,6 +130,10 @@ impl Cluster {
         self.nodes.keys().copied().collect()
     }
 
+    pub(crate) fn folder(&self, id: NodeId) -> &Path {
+        self.nodes[&id].0.path()
+    }
+
     pub(crate) fn others(&self, id: NodeId) -> Vec<NodeId> {
         self.ids().into_iter().filter(|&other| other != id).collect()
     }

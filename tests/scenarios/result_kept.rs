@@ -9,7 +9,8 @@ fn a_proof_that_is_finished_while_nobody_leads_is_kept_and_counts() {
     let mut cluster = Cluster::start(&Plan { lease: "60s", ..Plan::default() });
     for round in 0..3 {
         let key = format!("round-{round}");
-        let (number, client) = (cluster.book.new_number(), cluster.client("gateway", Duration::from_secs(20)));
+        let (number, client) =
+            (cluster.book.new_number(), cluster.client("gateway", Duration::from_secs(20)));
         let task = poll_until("the submission to be taken", || {
             cluster.book.try_submit("alone", &client, &key, number)
         });

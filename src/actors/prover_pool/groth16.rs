@@ -5,19 +5,17 @@
 
 use super::{ProofMaker, Prove};
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
-use crate::proof::{
-    CircuitSpec, Digest32, KeyError, KeyManifest, KeyStore, ProofBytes, ProveError, ProvingKey,
-};
+use crate::proof::{CircuitSpec, Digest32, KeyError, KeyStore, ProofBytes, ProveError, ProvingKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Where keys come from that the folder does not have.
 pub trait KeySource: Send + Sync + 'static {
-    /// A key's manifest and bytes, as somebody sent them; nothing of them is believed. Blocks.
+    /// A key's bundle (`KeyStore::import_bundle`), as somebody sent it; nothing of it is believed. Blocks.
     ///
     /// # Errors
     /// Why nobody gave it.
-    fn fetch(&self, digest: &Digest32) -> Result<(KeyManifest, Vec<u8>), String>;
+    fn fetch(&self, digest: &Digest32) -> Result<Vec<u8>, String>;
 }
 
 /// Proves with Groth16 and the keys of a folder.
@@ -130,11 +128,8 @@ impl Groth16Prover {
         if !matches!(missing, KeyError::NotFound { .. }) {
             tracing::warn!(error = %missing, "the stored key cannot be used and is fetched anew");
         }
-        let (manifest, bytes) = source.fetch(digest)?;
-        if manifest.proving_key != *digest {
-            return Err(format!("asked for key {digest} and was given {}", manifest.proving_key));
-        }
-        let key = self.store.import(&manifest, &bytes).map_err(|error| error.to_string())?;
+        let bundle = source.fetch(digest)?;
+        let key = self.store.import_bundle(digest, &bundle).map_err(|error| error.to_string())?;
         tracing::info!(circuit = key.circuit().name, key = %digest, "fetched a proving key");
         Ok(key)
     }

@@ -4,7 +4,7 @@
 //! is reported twice counts once, so that the file may be older than what became of its proofs.
 
 use crate::codec;
-use crate::ledger::{Attempt, TaskId};
+use crate::ledger::{Attempt, TaskId, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -49,10 +49,10 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// The spool of a worker's data folder.
+    /// A worker's spool in its data folder, which others may share.
     #[must_use]
-    pub fn of(data_dir: &Path) -> Self {
-        Self { path: data_dir.join("unreported-proofs") }
+    pub fn of(data_dir: &Path, worker: &WorkerId) -> Self {
+        Self { path: data_dir.join(format!("unreported-proofs-{worker}")) }
     }
 
     /// What was left. Blocks.
@@ -86,7 +86,7 @@ impl Spool {
     }
 
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let temporary = self.path.with_extension("tmp");
+        let temporary = self.path.with_added_extension("tmp");
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_an_empty_spool_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::of(folder.path());
+        let spool = Spool::of(folder.path(), &WorkerId::new("worker-1.a").unwrap());
         assert_eq!(spool.read().unwrap(), []);
         spool.write(&[proof(1), proof(2)]).unwrap();
         assert_eq!(spool.read().unwrap(), [proof(1), proof(2)]);
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_damaged_spool_is_an_error_that_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::of(folder.path());
+        let spool = Spool::of(folder.path(), &WorkerId::new("worker-1.a").unwrap());
         spool.write(&[proof(1)]).unwrap();
         let mut bytes = fs::read(&spool.path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;

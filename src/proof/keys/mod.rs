@@ -23,7 +23,7 @@ use rand_core::{CryptoRng, OsRng, RngCore};
 use serde::{Deserialize, Serialize};
 
 pub use self::bundle::BUNDLE_BYTES_MAX;
-pub use self::store::{KEY_BYTES_MAX, KeyError, KeyManifest, KeyStore, MANIFEST_BYTES_MAX};
+pub use self::store::{KeyError, KeyManifest, KeyStore};
 use super::circuits::catalog::CircuitSpec;
 use super::circuits::{AnyCircuit, CircuitInput};
 use super::digest::Digest32;

@@ -25,9 +25,9 @@ use crate::proof::groth16::VerifyingKeyError;
 /// Version of the manifest's form and of the key file's.
 const FORMAT: u32 = 1;
 /// A manifest is about 3 kB; something much larger is not one.
-pub const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+pub(super) const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 /// Largest key file that is read into memory: twenty times the deepest circuit's.
-pub const KEY_BYTES_MAX: u64 = 1 << 28;
+pub(super) const KEY_BYTES_MAX: u64 = 1 << 28;
 
 /// What is wrong with key material, and the remedy.
 #[derive(Debug, Error)]
@@ -245,28 +245,9 @@ impl KeyStore {
     /// # Errors
     /// The key is not there, is damaged, or is for other constraints than this version's.
     pub fn load(&self, digest: &Digest32) -> Result<Arc<ProvingKey>, KeyError> {
-        let (manifest, bytes) = self.read(digest)?;
-        let circuit = self.circuit_of(&manifest)?;
-        let key = ProvingKey::parse(circuit, manifest.origin, &bytes, PointChecks::AlreadyDone)
-            .map_err(|error| self.not_a_key(digest, circuit, error.to_string()))?;
-        // blst's decoder takes several spellings of a point; a key that is written otherwise than it was read would
-        // have another name the next time.
-        if key.digest != *digest {
-            return Err(self.not_a_key(digest, circuit, "it is not canonically encoded".to_owned()));
-        }
-        if key.verifying_key.digest() != manifest.verifying_key {
-            return Err(self.not_a_key(digest, circuit, "its manifest has another verifying key".to_owned()));
-        }
-        Ok(Arc::new(key))
-    }
-
-    /// A key's manifest and the bytes of its file, for another node; their digest has been checked.
-    ///
-    /// # Errors
-    /// The key is not there, or is damaged.
-    pub fn read(&self, digest: &Digest32) -> Result<(KeyManifest, Vec<u8>), KeyError> {
         let manifest = self.manifest(digest)?;
         let path = self.path(digest, "params");
+        let circuit = self.circuit_of(&manifest)?;
         let altered = |reason: String| KeyError::Content { path: path.clone(), reason };
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.not_found(digest)),
@@ -283,7 +264,17 @@ impl KeyStore {
         if found != *digest {
             return Err(altered(format!("its digest is {found}")));
         }
-        Ok((manifest, bytes))
+        let key = ProvingKey::parse(circuit, manifest.origin, &bytes, PointChecks::AlreadyDone)
+            .map_err(|error| self.not_a_key(digest, circuit, error.to_string()))?;
+        // blst's decoder takes several spellings of a point; a key that is written otherwise than it was read would
+        // have another name the next time.
+        if key.digest != *digest {
+            return Err(self.not_a_key(digest, circuit, "it is not canonically encoded".to_owned()));
+        }
+        if key.verifying_key.digest() != manifest.verifying_key {
+            return Err(self.not_a_key(digest, circuit, "its manifest has another verifying key".to_owned()));
+        }
+        Ok(Arc::new(key))
     }
 
     /// Writes a key and its manifest; returns when both are on disk. Storing a key again changes nothing.

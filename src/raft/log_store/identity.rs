@@ -1,11 +1,12 @@
 //! Whose storage `raft.redb` is: the store's own name, drawn when the file is made; the node's number, which a joiner
 //! learns only when it has been admitted under that name; and the cluster.
 
-use super::{DATABASE_CACHE_BYTES, LOG, META, decode_meta, meta};
+use super::{DATABASE_CACHE_BYTES, LOG, LogLimits, META, decode_meta, load, meta};
 use crate::codec;
 use crate::raft::error::{StartError, StoreError};
 use crate::raft::files::{DatabaseFile, guarded};
-use crate::raft::types::{ClusterId, NodeId, StoreId};
+use crate::raft::types::{ClusterId, LogId, NodeId, StoreId};
+use openraft::Vote;
 use redb::Durability;
 use std::path::Path;
 
@@ -70,4 +71,35 @@ pub(super) fn claim(file: &DatabaseFile, node: Option<NodeId>) -> Result<StoreId
         Ok(identity)
     })?;
     Ok(claimed)
+}
+
+/// What a log file holds, for those who look at a node that does not run.
+#[derive(Debug)]
+pub(in crate::raft) struct LogContents {
+    pub(in crate::raft) store: Option<StoreId>,
+    pub(in crate::raft) node: Option<NodeId>,
+    pub(in crate::raft) cluster: Option<ClusterId>,
+    pub(in crate::raft) vote: Option<Vote<NodeId>>,
+    pub(in crate::raft) last: Option<LogId>,
+    pub(in crate::raft) purged: Option<LogId>,
+    pub(in crate::raft) committed: Option<LogId>,
+}
+
+/// Reads and checks all of the file, every entry, and changes nothing. Blocks.
+pub(in crate::raft) fn contents(file: &DatabaseFile) -> Result<LogContents, StoreError> {
+    guarded(&file.path, || {
+        let limits = LogLimits { cache_bytes_max: 0, message_bytes_max: 0 };
+        let keep = load(file, limits)?;
+        let transaction = file.begin_read()?;
+        let records = transaction.open_table(META).map_err(file.failed("reading"))?;
+        Ok(LogContents {
+            store: decode_meta(file, &records, meta::STORE)?,
+            node: decode_meta(file, &records, meta::NODE)?,
+            cluster: keep.cluster,
+            vote: keep.vote,
+            last: keep.tail.last().or(keep.purged),
+            purged: keep.purged,
+            committed: keep.committed,
+        })
+    })
 }

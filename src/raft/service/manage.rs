@@ -145,7 +145,7 @@ impl RaftService {
             let member = members.get(&id).ok_or_else(|| failed("it is no member"))?;
             let probe = PeerRequest::Probe(Probe { sender: local.report(), state_hash_at });
             match local.transport.call(id, member, probe, local.timing.election_timeout_max).await? {
-                PeerReply::Probe(report, hash) => Ok((report, hash)),
+                PeerReply::Probe(report, hash) => Ok((*report, hash)),
                 _ => Err(failed("it answered another kind of request")),
             }
         };

@@ -245,7 +245,7 @@ impl TcpTransport {
         let unreachable = |reason: String| AddressError::Unreachable { address: address.clone(), reason };
         let unknown = |reason: String| AddressError::OutcomeUnknown { address: address.clone(), reason };
         let bytes_max = self.shared.options.frame_bytes_max;
-        let message = ToAcceptor::Request { id: 0, request };
+        let message = ToAcceptor::Request { id: 0, request: Box::new(request) };
         let message = frame::encode(&message, bytes_max).map_err(|error| unreachable(error.to_string()))?;
         let dialled = timeout_at(deadline, dial::dial_as_applicant(&self.shared, &address)).await;
         let mut stream = match dialled {
@@ -259,11 +259,11 @@ impl TcpTransport {
             frame::read::<ToDialler>(&mut stream, bytes_max).await
         });
         match asked.await {
-            Ok(Ok(ToDialler::Reply { id: 0, reply: Ok(reply) })) => Ok(reply),
-            Ok(Ok(ToDialler::Reply { reply: Err(Failure::Unreachable(reason)), .. })) => {
-                Err(unreachable(reason))
-            }
-            Ok(Ok(ToDialler::Reply { reply: Err(Failure::Failed(reason)), .. })) => Err(unknown(reason)),
+            Ok(Ok(ToDialler::Reply { id: 0, reply })) => match *reply {
+                Ok(reply) => Ok(reply),
+                Err(Failure::Unreachable(reason)) => Err(unreachable(reason)),
+                Err(Failure::Failed(reason)) => Err(unknown(reason)),
+            },
             Ok(Ok(_)) => Err(unknown("it answered another question".to_owned())),
             Ok(Err(error)) => Err(unknown(error.to_string())),
             Err(_) => Err(unknown(format!("no answer within {time_limit:?}"))),
@@ -305,7 +305,10 @@ impl PeerTransport for TcpTransport {
             let unreachable = |reason: String| TransportError::Unreachable { to, reason };
             let lane = lane.ok_or_else(|| unreachable("this node has not started, or stops".to_owned()))?;
             let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-            let message = frame::encode(&ToAcceptor::Request { id, request }, shared.options.frame_bytes_max);
+            let message = frame::encode(
+                &ToAcceptor::Request { id, request: Box::new(request) },
+                shared.options.frame_bytes_max,
+            );
             let frame = message.map_err(|error| TransportError::Failed { to, reason: error.to_string() })?;
             let (reply, received) = oneshot::channel();
             let ticket = Arc::new(Ticket::default());

@@ -11,7 +11,7 @@ use super::handshake::{self, Claim, Credentials, HandshakeError, Hello, Judge, P
 use super::lane::AbortOnDrop;
 use super::refusal::{Refusal, Refused};
 use crate::raft::transport::{PeerReply, PeerRequest};
-use crate::raft::types::NodeId;
+use crate::raft::types::{ClusterId, NodeId};
 use crate::tls::role_of;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,8 +63,16 @@ pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener) {
 /// Who has been let in.
 struct Visitor {
     stream: Stream,
+    who: Who,
+}
+
+/// What was found out about it.
+#[derive(Clone, Copy, Debug)]
+struct Who {
     /// `None` for an applicant.
     member: Option<NodeId>,
+    /// The cluster that it belonged to when it came.
+    cluster: Option<ClusterId>,
 }
 
 async fn serve(
@@ -75,7 +83,7 @@ async fn serve(
 ) {
     let visitor = timeout(HANDSHAKE_TIME_LIMIT, let_in(&shared, tcp, from)).await;
     drop(place);
-    let Ok(Some(Visitor { stream, member })) = visitor else { return };
+    let Ok(Some(Visitor { stream, who })) = visitor else { return };
     let Ok(_connection) = shared.connections.clone().try_acquire_owned() else {
         if shared.reports.is_new("connections", "") {
             tracing::warn!(%from, "too many connections of other members; more are closed");
@@ -87,10 +95,10 @@ async fn serve(
     let (replies, outbox) = mpsc::channel(IN_FLIGHT_MAX);
     let mut writing = AbortOnDrop(tokio::spawn(write_replies(writer, outbox)));
     let reason = tokio::select! {
-        error = answer(&shared, reader, member, replies) => error.to_string(),
+        error = answer(&shared, reader, who, replies) => error.to_string(),
         _ = &mut writing.0 => "replies are not taken".to_owned(),
     };
-    tracing::debug!(?member, %from, %reason, "a connection of a member ended");
+    tracing::debug!(?who, %from, %reason, "a connection of a member ended");
 }
 
 /// TLS and the handshake.
@@ -128,7 +136,7 @@ async fn let_in(shared: &Shared, tcp: TcpStream, from: SocketAddr) -> Option<Vis
                 }
                 Purpose::Applicant => None,
             };
-            Some(Visitor { stream, member })
+            Some(Visitor { stream, who: Who { member, cluster: hello.cluster } })
         }
         Err((hello, error)) => {
             report(shared, hello.as_ref(), &error, &warn);
@@ -193,7 +201,7 @@ async fn secure(shared: &Shared, tcp: TcpStream) -> Result<(Stream, Credentials)
 async fn answer(
     shared: &Arc<Shared>,
     mut reader: ReadHalf<Stream>,
-    member: Option<NodeId>,
+    who: Who,
     replies: mpsc::Sender<Vec<u8>>,
 ) -> WireError {
     let bytes_max = shared.options.frame_bytes_max;
@@ -217,7 +225,7 @@ async fn answer(
                 let Ok(permit) = room.clone().acquire_owned().await else { return WireError::Closed };
                 let (shared, replies) = (shared.clone(), replies.clone());
                 handlers.spawn(async move {
-                    let reply = handle(&shared, member, request).await;
+                    let reply = handle(&shared, who, *request).await;
                     // Nobody waits for it once the connection is gone.
                     let _ = replies.send(encode_reply(id, reply, bytes_max)).await;
                     drop(permit);
@@ -227,7 +235,17 @@ async fn answer(
     }
 }
 
-async fn handle(shared: &Shared, member: Option<NodeId>, request: PeerRequest) -> Result<PeerReply, Failure> {
+async fn handle(
+    shared: &Shared,
+    Who { member, cluster }: Who,
+    request: PeerRequest,
+) -> Result<PeerReply, Failure> {
+    // Since the handshake this node may have become another cluster's, by another member's word.
+    if let (Some(theirs), Some(ours)) = (cluster, shared.cluster())
+        && theirs != ours
+    {
+        return Err(Failure::Unreachable(Refusal::Cluster { ours, theirs }.to_string()));
+    }
     if member.is_none() && !matches!(request, PeerRequest::Admit(_) | PeerRequest::Probe(_)) {
         return Err(Failure::Failed(
             "who is not a member may ask for admission and for nothing else".to_owned(),
@@ -240,10 +258,10 @@ async fn handle(shared: &Shared, member: Option<NodeId>, request: PeerRequest) -
 }
 
 fn encode_reply(id: u64, reply: Result<PeerReply, Failure>, bytes_max: u32) -> Vec<u8> {
-    frame::encode(&ToDialler::Reply { id, reply }, bytes_max).unwrap_or_else(|error| {
+    frame::encode(&ToDialler::Reply { id, reply: Box::new(reply) }, bytes_max).unwrap_or_else(|error| {
         let failure = Failure::Failed(format!("the reply cannot be sent: {error}"));
         // Of some hundred bytes; if even that fails, an empty frame ends the connection.
-        frame::encode(&ToDialler::Reply { id, reply: Err(failure) }, bytes_max).unwrap_or_default()
+        frame::encode(&ToDialler::Reply { id, reply: Box::new(Err(failure)) }, bytes_max).unwrap_or_default()
     })
 }
 

@@ -20,7 +20,7 @@ pub(super) type Stream = Box<dyn Wire>;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToAcceptor {
     /// Wants a reply of this number.
-    Request { id: u64, request: PeerRequest },
+    Request { id: u64, request: Box<PeerRequest> },
     /// Wants a pong at once, whatever else is in hand: is somebody there?
     Ping,
 }
@@ -28,7 +28,7 @@ pub(super) enum ToAcceptor {
 /// What the side that accepted sends after the handshake.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToDialler {
-    Reply { id: u64, reply: Result<PeerReply, Failure> },
+    Reply { id: u64, reply: Box<Result<PeerReply, Failure>> },
     Pong,
 }
 

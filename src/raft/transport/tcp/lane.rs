@@ -108,7 +108,7 @@ impl Pending {
             && let Some(sender) = waiting.replies.remove(&id)
         {
             // Whoever asked may have given up.
-            let _ = sender.send(reply);
+            let _ = sender.send(*reply);
         }
         waiting.silent_since = (!waiting.replies.is_empty()).then(Instant::now);
     }
