@@ -22,8 +22,7 @@ fn a_leader_whose_disk_is_full_loses_nothing_and_the_others_go_on() {
         let leads = |host: &String| cluster.view(host).is_some_and(|view| view.is_leader);
         others.iter().find(|host| leads(host)).cloned()
     });
-    let gap = poll_until("the next acknowledged submission", || cluster.book.acknowledged_after(full));
-    println!("{new} leads, acknowledged {} ms after the disk was full", gap.as_millis());
+    println!("{new} leads {} ms after the disk was full", full.elapsed().as_millis());
     let before = cluster.book.acknowledgements();
     poll_until("submissions under the new leader", || {
         (cluster.book.acknowledgements() > before + 20).then_some(())
