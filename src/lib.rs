@@ -5,7 +5,7 @@
 //!
 //! Modules in reading order. Imports run one way (`tests/tidy.rs` holds it):
 //! `ledger`, `proof`, `codec`, `tls` ← `sealing`, `raft` ← `actors` ← `http`, `rpc` ← `gateway` ← `cli` ← `node` ← `main`;
-//! `config` stands beside.
+//! `config` stands beside, and `planted` below everything (empty unless a test asks for its defects).
 
 pub mod actors;
 pub mod cli;
@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod http;
 pub mod ledger;
 pub mod node;
+pub mod planted;
 pub mod proof;
 pub mod raft;
 pub mod rpc;

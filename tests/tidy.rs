@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 
 /// Modules of the crate from the ground up; each may use those before it in the list, and itself.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("ledger", &[]),
+    ("planted", &[]),
+    ("ledger", &["planted"]),
     ("proof", &[]),
     ("codec", &[]),
     ("tls", &[]),
     ("sealing", &["ledger"]),
     ("config", &[]),
-    ("raft", &["ledger", "codec", "tls"]),
-    ("actors", &["ledger", "proof", "codec", "sealing", "raft"]),
+    ("raft", &["planted", "ledger", "codec", "tls"]),
+    ("actors", &["planted", "ledger", "proof", "codec", "sealing", "raft"]),
     ("http", &["ledger", "proof", "raft", "actors"]),
     ("rpc", &["ledger", "proof", "codec", "tls", "actors"]),
     ("gateway", &["ledger", "http"]),

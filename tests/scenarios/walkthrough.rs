@@ -33,15 +33,16 @@ fn json(cluster: &Cluster, line: &str) -> Value {
     serde_json::from_str(&told).unwrap_or_else(|error| panic!("{line}\n{error}: {told}"))
 }
 
-/// `curl … | jq '.raft'` of the three coordinators.
-fn raft(cluster: &Cluster, place: u16) -> Value {
-    json(cluster, &format!("curl -s http://localhost:{}/health | jq '.raft'", 8090 + place))
+/// `curl … | jq '.raft'` of one of the three coordinators; `None` while it does not serve.
+fn raft(cluster: &Cluster, place: u16) -> Option<Value> {
+    let told = shell(cluster, &format!("curl -s http://localhost:{}/health | jq '.raft'", 8090 + place));
+    serde_json::from_str(&told).ok()
 }
 
 /// Waits for what the documents wait some seconds for: one leader whom these coordinators name, each saying who it is itself.
 fn one_leader(cluster: &Cluster, places: &[u16]) -> String {
     poll_until("one leader and followers that name it", || {
-        let views: Vec<Value> = places.iter().map(|place| raft(cluster, *place)).collect();
+        let views = places.iter().map(|place| raft(cluster, *place)).collect::<Option<Vec<Value>>>()?;
         let leading: Vec<&Value> = views.iter().filter(|view| view["is_leader"] == true).collect();
         let [leader] = leading[..] else { return None };
         for (place, view) in places.iter().zip(&views) {
@@ -101,7 +102,7 @@ fn the_quick_start_does_what_its_documents_say() {
     submit_and_check(&cluster);
     cluster.start_host(&leader);
     one_leader(&cluster, &[0, 1, 2]);
-    assert_eq!(raft(&cluster, place)["state"], "Follower");
+    assert_eq!(raft(&cluster, place).unwrap()["state"], "Follower");
 
     // Step 6: a task is assigned and proved, and all coordinators see the same workers.
     submit_and_check(&cluster);

@@ -7,6 +7,7 @@ use super::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::actors::prover_pool::{NoProof, Prove, ProverPoolHandle};
 use crate::actors::worker_registry::{Assignment, News, Report};
 use crate::ledger::WorkerId;
+use crate::planted::{Defect, is_planted};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -79,6 +80,7 @@ impl Errand {
                     tracing::debug!(%task, attempt = attempt.0, %refused, "a report was refused");
                     return;
                 }
+                Err(_) if is_planted(Defect::LostResult) => return,
                 Err(error) => tracing::debug!(%task, attempt = attempt.0, %error, "reports again"),
             }
             tokio::time::sleep(pause).await;

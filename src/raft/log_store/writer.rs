@@ -3,6 +3,7 @@
 
 use super::{Keep, LOG, META, meta};
 use crate::codec;
+use crate::planted::{Defect, is_planted};
 use crate::raft::error::StoreError;
 use crate::raft::files::{DatabaseFile, lock};
 use crate::raft::types::{LogId, TypeConfig};
@@ -31,6 +32,15 @@ pub(super) struct Writer {
     pub(super) file: Arc<DatabaseFile>,
     pub(super) keep: Arc<Mutex<Keep>>,
     pub(super) jobs: mpsc::Receiver<Job>,
+}
+
+/// What is acknowledged is on disk.
+fn durability_of(jobs: &[Job]) -> Durability {
+    let are_entries = jobs.iter().all(|job| matches!(job, Job::Append { .. }));
+    if are_entries && is_planted(Defect::AcknowledgeBeforeDisk) {
+        return Durability::None;
+    }
+    Durability::Immediate
 }
 
 impl Writer {
@@ -62,7 +72,8 @@ impl Writer {
     fn commit(&self, jobs: &[Job]) -> Result<(), StoreError> {
         let file = &*self.file;
         let committed = lock(&self.keep).committed;
-        let transaction = file.begin_write(Durability::Immediate)?;
+        let durability = durability_of(jobs);
+        let transaction = file.begin_write(durability)?;
         {
             let mut log = transaction.open_table(LOG).map_err(file.failed("writing"))?;
             let mut records = transaction.open_table(META).map_err(file.failed("writing"))?;

@@ -1,7 +1,8 @@
 //! A cluster as an operator runs it: coordinators, workers and a gateway, each a process on a host of its own.
 
 use super::client::Client;
-use super::configs::Configs;
+use super::configs::{Configs, Timing};
+use super::disk::SmallDisk;
 use super::lab::Lab;
 use super::load::Book;
 use super::process::Process;
@@ -22,13 +23,20 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     /// How long a worker may be silent.
     pub(crate) lease: &'static str,
+    pub(crate) timing: Timing,
     /// Variables for every coordinator; `{host}` in a value is its name, `{folder}` the cluster's folder.
     pub(crate) coordinator_variables: Vec<(&'static str, String)>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { coordinators: 3, workers: 1, lease: "10s", coordinator_variables: Vec::new() }
+        Self {
+            coordinators: 3,
+            workers: 1,
+            lease: "10s",
+            timing: Timing::PATIENT,
+            coordinator_variables: Vec::new(),
+        }
     }
 }
 
@@ -49,6 +57,9 @@ pub(crate) struct Cluster {
     pub(crate) coordinators: Vec<String>,
     founders: Vec<String>,
     lease: &'static str,
+    timing: Timing,
+    /// Disks of their own that a scenario gave to hosts; unmounted after the processes have ended.
+    pub(crate) disks: BTreeMap<String, SmallDisk>,
     folder: Option<tempfile::TempDir>,
     /// What its clients did.
     pub(crate) book: Book,
@@ -62,7 +73,7 @@ impl Cluster {
     }
 
     /// The same; `prepare` may change what lies on disk after it is made and before a process sees it.
-    pub(crate) fn start_prepared(plan: &Plan, prepare: impl FnOnce(&Self)) -> Self {
+    pub(crate) fn start_prepared(plan: &Plan, prepare: impl FnOnce(&mut Self)) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let names = |role: &str, count: usize| (1..=count).map(|n| format!("{role}-{n}")).collect::<Vec<_>>();
         let (coordinators, workers) =
@@ -73,6 +84,8 @@ impl Cluster {
             founders: coordinators.clone(),
             coordinators,
             lease: plan.lease,
+            timing: plan.timing,
+            disks: BTreeMap::new(),
             folder: Some(tempfile::tempdir().unwrap()),
             book: Book::new(),
             _turn: turn,
@@ -89,10 +102,11 @@ impl Cluster {
         }
         let config = cluster.configs().gateway("gateway");
         cluster.add("gateway", "gateway", &config, &[]);
-        prepare(&cluster);
+        prepare(&mut cluster);
         let hosts: Vec<String> = cluster.processes.keys().cloned().collect();
         hosts.iter().for_each(|host| cluster.start_host(host));
         cluster.leader();
+        assert_eq!(cluster.fallen(), [String::new(); 0], "processes that ended at start");
         cluster.prove_one("first");
         cluster
     }
@@ -126,7 +140,7 @@ impl Cluster {
     }
 
     fn configs(&self) -> Configs<'_> {
-        Configs { folder: self.folder(), founders: &self.founders, lease: self.lease }
+        Configs { folder: self.folder(), founders: &self.founders, lease: self.lease, timing: self.timing }
     }
 
     fn log(&self, host: &str) -> PathBuf {
