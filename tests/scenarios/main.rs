@@ -10,6 +10,7 @@ mod history;
 mod support;
 
 mod all_killed;
+mod anything;
 mod disk_full;
 mod disk_wiped;
 mod follower_cut_off;
