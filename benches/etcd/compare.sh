@@ -41,13 +41,17 @@ need etcd etcd-server
 need wrk wrk
 need python3 python3
 zkpnet=${ZKPNET_BINARY:-${CARGO_TARGET_DIR:-$root/target}/release/zkpnet}
+# A node refuses variables that it does not know.
+export -n ZKPNET_BINARY
 [ -x "$zkpnet" ] || (cd "$root" && cargo build --release --quiet)
 
-pids=()
+pids=() keeps_logs=
 finish() {
   local pid
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+  [ -z "$keeps_logs" ] || return 0
+  rm -f "$data"/*.log "$data/put.lua" "$data/results"
   rm -rf "$data/etcd-1" "$data/etcd-2" "$data/etcd-3" "$data/zkpnet"
   rmdir "$data" 2>/dev/null || true
 }
@@ -59,7 +63,7 @@ poll() {
   shift
   until "$@" >/dev/null 2>&1; do
     tries=$((tries + 1))
-    [ $tries -lt 600 ] || { echo "waited in vain for $what; see the logs in $data" >&2; trap - EXIT; exit 1; }
+    [ $tries -lt 600 ] || { echo "waited in vain for $what; see the logs in $data" >&2; keeps_logs=yes; exit 1; }
     sleep 0.1
   done
 }
@@ -198,4 +202,3 @@ tail = {system: statistics.median(values) for system, values in tails.items()}
 print(f"median: etcd {median['etcd']:.0f}/s (p99 {tail['etcd']:.1f} ms), zkpnet {median['zkpnet']:.0f}/s "
       f"(p99 {tail['zkpnet']:.1f} ms), ratio {median['zkpnet'] / median['etcd']:.2f}")
 PY
-rm -f "$results" "$data/put.lua" "$data"/*.log

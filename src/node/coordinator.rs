@@ -1,6 +1,7 @@
 //! `zkpnet coordinator`: a member of the cluster, with the ports for other members, for workers and for HTTP.
 
 use super::core::{Core, Files};
+use super::founding::Entrance;
 use super::process::{self, RunningNode};
 use super::{NodeError, ended, founding, parts};
 use crate::config::{Config, Loaded};
@@ -54,7 +55,7 @@ impl Coordinator {
         let files = Files::open(config)?;
         let security = Security::open(config)?;
         let transport = bind(config, &files, &security)?;
-        let node = founding::number(config, &transport).await?;
+        let (node, entrance) = founding::number(config, &transport).await?;
         let (raft, events) = RaftService::start(parts::raft_config(node, config), transport.clone()).await?;
         raft.set_about(about(config));
         transport.set_store(raft.store_id());
@@ -67,7 +68,11 @@ impl Coordinator {
         let rpc = serve_workers(config, &core, &security).await?;
 
         let mut background = tokio::task::JoinSet::new();
-        background.spawn(founding::found(Arc::new(config.clone()), raft.clone(), transport.clone()));
+        let shared = Arc::new(config.clone());
+        background.spawn(founding::found(shared.clone(), raft.clone(), transport.clone()));
+        if entrance == Entrance::Admitted {
+            background.spawn(founding::become_voter(shared, raft.clone(), transport.clone()));
+        }
         background.spawn(record_stores(raft, transport.clone()));
         readiness.set_ready();
         Ok(Self { core, transport, rpc, server, readiness, background })

@@ -10,7 +10,7 @@ use crate::config::{Config, Peer};
 use crate::ledger::Digest;
 use crate::raft::{
     AddressError, AdmitReply, AdmitRequest, Member, NodeId, PeerReply, PeerReport, PeerRequest, Probe,
-    RaftService, StoreIdentity, TcpTransport,
+    RaftService, Standing, StoreIdentity, TcpTransport,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,24 +46,36 @@ pub(super) fn digest_of(members: &BTreeMap<NodeId, Member>) -> Option<Digest> {
     Some(Digest(*blake3::hash(lines.concat().as_bytes()).as_bytes()))
 }
 
+/// How a node came to its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entrance {
+    /// It is a first member, or was a member before.
+    Member,
+    /// A running cluster has just admitted it, without a vote.
+    Admitted,
+}
+
 /// This node's number: what its disk says, its place in the list of first members, or what a running cluster gives it.
 ///
 /// # Errors
 /// When the disk is unreadable, nothing says which cluster the node shall belong to, or the cluster refuses it.
-pub(super) async fn number(config: &Config, transport: &Arc<TcpTransport>) -> Result<NodeId, NodeError> {
+pub(super) async fn number(
+    config: &Config,
+    transport: &Arc<TcpTransport>,
+) -> Result<(NodeId, Entrance), NodeError> {
     let directory = config.raft.data_dir.clone();
     let identity = tokio::task::spawn_blocking(move || StoreIdentity::prepare(&directory)).await;
     let identity = identity.map_err(|error| NodeError::Config(error.to_string()))??;
     if let Some(node) = identity.node {
-        return Ok(node);
+        return Ok((node, Entrance::Member));
     }
     let own = config.raft.node_id.as_str();
     let listed = first_members(&config.raft.peers);
     if let Some((&node, _)) = listed.iter().find(|(_, member)| member.name == own) {
-        return Ok(node);
+        return Ok((node, Entrance::Member));
     }
     if !config.raft.join.is_empty() {
-        return admitted(config, identity, transport).await;
+        return admitted(config, identity, transport).await.map(|node| (node, Entrance::Admitted));
     }
     if !listed.is_empty() {
         return Err(NodeError::Config(format!(
@@ -72,7 +84,7 @@ pub(super) async fn number(config: &Config, transport: &Arc<TcpTransport>) -> Re
         )));
     }
     if config.raft.bootstrap {
-        return Ok(NodeId(1));
+        return Ok((NodeId(1), Entrance::Member));
     }
     Err(NodeError::Config(
         "this node belongs to no cluster: set raft.bootstrap for a cluster of its own, raft.peers for the list of the first \
@@ -128,6 +140,30 @@ async fn admitted(
                 tracing::warn!(reason = last, "waits to be admitted to the cluster");
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Asks again, as long as a node that entered by `raft.join` has no vote: the leader that admitted it, and was to give it
+/// one when it had caught up, may have gone meanwhile.
+pub(super) async fn become_voter(config: Arc<Config>, raft: RaftService, transport: Arc<TcpTransport>) {
+    let request = AdmitRequest {
+        name: config.raft.node_id.as_str().to_owned(),
+        address: config.raft.advertise_address.to_string(),
+        store: raft.store_id(),
+    };
+    let own = raft.node();
+    loop {
+        tokio::time::sleep(ASK_LIMIT).await;
+        let is_voter =
+            raft.members().iter().any(|member| member.id == own && member.standing == Standing::Voter);
+        if is_voter {
+            return;
+        }
+        let Some(leader) = raft.status().leader else { continue };
+        let asked = PeerRequest::Admit(request.clone());
+        if let Err(error) = transport.call_address(&leader.address, asked, ADMIT_LIMIT).await {
+            tracing::debug!(%error, "not a voter yet");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The door of the worker port: accepts connections, speaks TLS where it is configured, and says who may come in.
 //!
 //! TLS configurations are read anew for every connection, and a certificate admits workers, coordinators and operators. A
-//! handshake that does not end, or a peer that never says anything,
-//! costs a bounded time and one of a bounded number of places.
+//! handshake that does not end, or a peer that never says anything, costs a bounded time and one of a bounded number of
+//! places.
 
 use super::CONNECT_LIMIT;
 use crate::tls::{CertRole, ClusterToken, TlsMaterial, role_of};
@@ -140,7 +140,11 @@ fn refused(from: SocketAddr, error: &dyn std::fmt::Display) {
 
 async fn greet(stream: TcpStream, tls: Option<TlsMaterial>) -> io::Result<(Box<dyn Io>, Peer)> {
     stream.set_nodelay(true)?;
-    let Some(tls) = tls else { return Ok((Box::new(stream), Peer { is_certified: false })) };
+    let Some(tls) = tls else {
+        // Who connects and says nothing must not keep a place for ever.
+        stream.peek(&mut [0]).await?;
+        return Ok((Box::new(stream), Peer { is_certified: false }));
+    };
     let stream = tokio_rustls::TlsAcceptor::from(tls.server_config()).accept(stream).await?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let admitted = [CertRole::Worker, CertRole::Coordinator, CertRole::Admin];

@@ -168,6 +168,7 @@ impl Rig {
         let store = KeyStore::open(options.keys).unwrap();
         let preload = options.preload.iter().map(|name| CircuitId::new(name).unwrap()).collect();
         let spread = KeySpread::new(raft.clone(), store.clone(), CpuPool::start("key-files", 1, 16).unwrap());
+        raft.set_key_shelf(std::sync::Arc::new(spread.clone()));
         KeyKeeper::launch(&guardian, node.clone(), store, key_maker.clone(), spread, preload).await;
         let mut rig = Self {
             raft,

@@ -18,19 +18,19 @@ fn token(text: &str) -> Guards {
 async fn a_worker_without_the_token_is_told_what_to_configure() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
-    let port = open_one(&rig, shared_keys(), token("a token of some length")).await;
+    let port = open_one(&rig, shared_keys(), token("a-token-of-some-length")).await;
     let strangers = [
         (Guards::default(), "this port wants the cluster's token (set cluster.token_file)"),
-        (token("another token as long"), "this is not the cluster's token"),
+        (token("another-token-as-long"), "this is not the cluster's token"),
     ];
     for (guards, expected) in strangers {
         let stranger = Remote::start("stranger", reach(&port.addr(), guards), real_prover()).await;
         let problem = poll_until("it is refused", async || stranger.session.status().problem).await;
         assert!(problem.contains(expected), "{problem}");
-        assert!(!problem.contains("a token of some length"), "{problem}");
+        assert!(!problem.contains("a-token-of-some-length"), "{problem}");
         stranger.guardian.retire().await;
     }
-    let coordinator = reach(&port.addr(), token("a token of some length"));
+    let coordinator = reach(&port.addr(), token("a-token-of-some-length"));
     let remote = Remote::start("worker-1", coordinator, real_prover()).await;
     let task = rig.submit(1).await;
     assert_eq!(rig.ended(task).await.task.status(), TaskStatus::Completed);

@@ -3,7 +3,7 @@
 
 use super::messages::{Statement, TaskError, TaskOptions};
 use crate::ledger::{CircuitId, Digest, TaskId, TenantId};
-use crate::proof::{Bytes32, CircuitInput, InputError, MerkleError, MerkleWitness};
+use crate::proof::{Bytes32, CircuitInput, MerkleError, MerkleWitness};
 use crate::sealing::DataKey;
 use zeroize::Zeroizing;
 
@@ -34,11 +34,13 @@ pub(super) fn reduce(
     statement: Statement,
     options: &TaskOptions,
 ) -> Result<Reduced, TaskError> {
-    let input = CircuitInput::MerklePoseidon(witness(statement)?);
+    let (witness, root) = witness(statement)?;
+    let input = CircuitInput::MerklePoseidon(witness);
     let spec = input
         .smallest_circuit()
         .ok_or_else(|| invalid("path", "is longer than the deepest circuit of this version"))?;
-    let public_inputs = input.public_inputs().map_err(|error| input_error(&error))?;
+    // What `input.public_inputs()` would hash again; hashing is most of what a submission costs.
+    let public_inputs = [root];
     let circuit = CircuitId::new(spec.name).map_err(|error| TaskError::Internal(error.to_string()))?;
     let encoded =
         Zeroizing::new(crate::codec::encode(&input).map_err(|e| TaskError::Internal(e.to_string()))?);
@@ -51,31 +53,25 @@ pub(super) fn reduce(
     })
 }
 
-fn witness(statement: Statement) -> Result<MerkleWitness, TaskError> {
+/// The witness, and the root to which it leads.
+fn witness(statement: Statement) -> Result<(MerkleWitness, Bytes32), TaskError> {
     match statement {
         Statement::MerkleLeaves { leaves, leaf_index } => {
             let leaves = Zeroizing::new(leaves);
-            MerkleWitness::open(&leaves, leaf_index).map_err(|error| merkle_error(&error))
+            MerkleWitness::open_with_root(&leaves, leaf_index).map_err(|error| merkle_error(&error))
         }
         Statement::MerklePath { leaf, leaf_index, path, root } => {
             let witness = MerkleWitness { leaf, index: leaf_index, path };
             if witness.root().map_err(|error| merkle_error(&error))? != root {
                 return Err(invalid("path", "does not lead from the leaf to the root"));
             }
-            Ok(witness)
+            Ok((witness, root))
         }
     }
 }
 
 fn invalid(field: &str, reason: &str) -> TaskError {
     TaskError::Invalid { field: field.into(), reason: reason.into() }
-}
-
-fn input_error(error: &InputError) -> TaskError {
-    match error {
-        InputError::Merkle(error) => merkle_error(error),
-        InputError::PathExceedsDepth { .. } => invalid("path", &error.to_string()),
-    }
 }
 
 fn merkle_error(error: &MerkleError) -> TaskError {
@@ -134,4 +130,20 @@ pub(in crate::actors) enum OpenInputError {
 /// The public inputs as the prover's types have them.
 pub(in crate::actors) fn as_field_elements(inputs: &[Digest]) -> Vec<Bytes32> {
     inputs.iter().map(|input| Bytes32::new(input.0)).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_that_is_carried_along_is_the_one_that_the_witness_leads_to() {
+        let leaves: Vec<Bytes32> = (0..5).map(|byte| Bytes32::new([byte; 32])).collect();
+        for leaf_index in 0..5 {
+            let statement = Statement::MerkleLeaves { leaves: leaves.clone(), leaf_index };
+            let (witness, root) = witness(statement).unwrap();
+            assert_eq!(witness.root().unwrap(), root, "leaf {leaf_index}");
+        }
+    }
 }

@@ -66,11 +66,19 @@ impl MerkleWitness {
     /// # Errors
     /// There is no such tree, or no such leaf.
     pub fn open(leaves: &[Bytes32], index: u64) -> Result<MerkleWitness, MerkleError> {
+        Ok(Self::open_with_root(leaves, index)?.0)
+    }
+
+    /// The same, with the tree's root, to which the witness leads: known by then, and dear to hash again.
+    ///
+    /// # Errors
+    /// There is no such tree, or no such leaf.
+    pub fn open_with_root(leaves: &[Bytes32], index: u64) -> Result<(MerkleWitness, Bytes32), MerkleError> {
         let tree = MerkleTree::new(leaves)?;
         let path = tree.path(index)?;
         let leaf = usize::try_from(index).ok().and_then(|place| leaves.get(place)).copied();
         let leaf = leaf.ok_or(MerkleError::IndexOutOfRange { index, leaves: leaves.len() })?;
-        Ok(MerkleWitness { leaf, index, path })
+        Ok((MerkleWitness { leaf, index, path }, tree.root()))
     }
 
     /// The root to which the witness leads.
