@@ -15,7 +15,7 @@ no-attempt-fence        | sim       |                   | seed|minimal failing i
 double-lease            | sim       |                   | seed|minimal failing input
 stale-read              | scenarios | leader_cut_off::  | not linearizable
 lost-result             | scenarios | result_kept::     | attempts|waited in vain for .*the task to end
-forgotten-key           | scenarios | all_killed::      | not linearizable|differ|are listed
+forgotten-key           | scenarios | key_repeated::    | is another task
 '
 
 run() { cargo test --locked --quiet --features planted-bugs --test "$1" -- ${2:+"$2"} --nocapture > "$log" 2>&1; }
