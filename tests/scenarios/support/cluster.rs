@@ -1,7 +1,7 @@
 //! A cluster as an operator runs it: coordinators, workers and a gateway, each a process on a host of its own.
 
 use super::client::Client;
-use super::configs::{Configs, Timing};
+use super::configs::Configs;
 use super::disk::SmallDisk;
 use super::lab::Lab;
 use super::load::Book;
@@ -23,20 +23,13 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     /// How long a worker may be silent.
     pub(crate) lease: &'static str,
-    pub(crate) timing: Timing,
     /// Variables for every coordinator; `{host}` in a value is its name, `{folder}` the cluster's folder.
     pub(crate) coordinator_variables: Vec<(&'static str, String)>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self {
-            coordinators: 3,
-            workers: 1,
-            lease: "10s",
-            timing: Timing::PATIENT,
-            coordinator_variables: Vec::new(),
-        }
+        Self { coordinators: 3, workers: 1, lease: "10s", coordinator_variables: Vec::new() }
     }
 }
 
@@ -57,7 +50,6 @@ pub(crate) struct Cluster {
     pub(crate) coordinators: Vec<String>,
     founders: Vec<String>,
     lease: &'static str,
-    timing: Timing,
     /// Disks of their own that a scenario gave to hosts; unmounted after the processes have ended.
     pub(crate) disks: BTreeMap<String, SmallDisk>,
     folder: Option<tempfile::TempDir>,
@@ -84,7 +76,6 @@ impl Cluster {
             founders: coordinators.clone(),
             coordinators,
             lease: plan.lease,
-            timing: plan.timing,
             disks: BTreeMap::new(),
             folder: Some(tempfile::tempdir().unwrap()),
             book: Book::new(),
@@ -140,7 +131,7 @@ impl Cluster {
     }
 
     fn configs(&self) -> Configs<'_> {
-        Configs { folder: self.folder(), founders: &self.founders, lease: self.lease, timing: self.timing }
+        Configs { folder: self.folder(), founders: &self.founders, lease: self.lease }
     }
 
     fn log(&self, host: &str) -> PathBuf {
