@@ -28,6 +28,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 pub struct SchedulerHandle {
     address: Address<Scheduler>,
     enabled: Arc<AtomicBool>,
+    registry: WorkerRegistryHandle,
 }
 
 impl SchedulerHandle {
@@ -35,6 +36,12 @@ impl SchedulerHandle {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.enabled.load(Ordering::Relaxed)
+    }
+
+    /// How many of the workers that it gives work to are silent for longer than they should be.
+    #[must_use]
+    pub fn suspect_workers(&self) -> u64 {
+        self.registry.suspect_count()
     }
 
     /// Tells it who leads, as the Raft node does. Its belief saves work and decides nothing.
@@ -76,9 +83,10 @@ impl Scheduler {
     ) -> SchedulerHandle {
         let enabled = Arc::new(AtomicBool::new(false));
         let (factory_raft, factory_enabled) = (raft.clone(), Arc::clone(&enabled));
+        let factory_registry = registry.clone();
         let factory = move || Self {
             raft: factory_raft.clone(),
-            registry: registry.clone(),
+            registry: factory_registry.clone(),
             policy: policy.clone(),
             enabled: Arc::clone(&factory_enabled),
             term: None,
@@ -90,7 +98,7 @@ impl Scheduler {
         if let Err(error) = raft.subscribe(Subscriber::new(&address)) {
             tracing::error!(%error, "the scheduler will not hear of work");
         }
-        SchedulerHandle { address, enabled }
+        SchedulerHandle { address, enabled, registry }
     }
 
     fn enable(&mut self, term: Option<Term>, context: &mut Context<Self>) {

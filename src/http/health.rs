@@ -71,7 +71,7 @@ pub(super) struct WorkersDocument {
     total: u64,
     /// Taking work.
     active: u64,
-    /// Silent for longer than they should be. Always 0 in this version.
+    /// Silent for more than half their lease; only the leader hears them, so that others say 0.
     suspect: u64,
     /// Lost.
     dead: u64,
@@ -136,7 +136,7 @@ impl From<HealthView> for HealthDocument {
             workers: WorkersDocument {
                 total: workers.total,
                 active: workers.active,
-                suspect: 0,
+                suspect: workers.suspect,
                 dead: workers.dead,
             },
             capacity: CapacityDocument {

@@ -19,7 +19,7 @@ pub(in crate::http) fn healthy() -> HealthView {
             applied_index: 812,
             fatal_error: None,
         },
-        workers: WorkersView { total: 2, active: 2, draining: 0, dead: 0 },
+        workers: WorkersView { total: 2, active: 2, suspect: 1, draining: 0, dead: 0 },
         capacity: CapacityView { total: 8, used: 1 },
         scheduler_enabled: true,
         counters: Counters { leases_granted: 41, leases_lost: 2, attempts_failed: 3, ..Counters::default() },
@@ -36,7 +36,7 @@ fn health_is_the_compact_document_of_the_contract() {
         concat!(
             r#"{"status":"healthy","coordinator_id":"coordinator-1","raft":{"state":"Leader","is_leader":true,"#,
             r#""leader_address":"coordinator-1:7000","node_id":"coordinator-1","term":3,"commit_index":812,"applied_index":812},"#,
-            r#""workers":{"total":2,"active":2,"suspect":0,"dead":0},"capacity":{"total":8,"used":1,"available":7},"#,
+            r#""workers":{"total":2,"active":2,"suspect":1,"dead":0},"capacity":{"total":8,"used":1,"available":7},"#,
             r#""scheduler":{"enabled":true,"tasks_assigned":41,"assignments_failed":5},"archive":{"kind":"none","lag":0}}"#
         )
     );

@@ -112,6 +112,53 @@ async fn heartbeats_keep_a_lease_while_a_silent_worker_of_the_same_age_is_lost()
 }
 
 #[actix_rt::test]
+async fn a_worker_silent_for_half_its_lease_is_a_suspect_until_it_is_heard_or_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let lease = Duration::from_secs(2);
+    let rig = Rig::single(folder.path(), Worker::None, lease).await;
+    let hand = Hand::join(&rig, "hand", 1).await;
+    let suspects = async |count: u64| (rig.registry.suspect_count() == count).then_some(());
+    assert_eq!(rig.registry.suspect_count(), 0);
+    poll_until("it is a suspect", async || suspects(1).await).await;
+    assert_eq!(rig.tasks.health().await.unwrap().workers.suspect, 1);
+    assert_eq!(rig.raft.with_ledger(|ledger| ledger.worker(&hand.name).unwrap().state), WorkerState::Active);
+    hand.beat(&[]).await.unwrap();
+    poll_until("it was heard", async || suspects(0).await).await;
+    poll_until("it is a suspect again", async || suspects(1).await).await;
+    rig.ledger_says("the worker is lost", |ledger| {
+        (ledger.worker(&hand.name)?.state == WorkerState::Lost).then_some(())
+    })
+    .await;
+    poll_until("a lost one is no suspect", async || suspects(0).await).await;
+    rig.stop().await;
+}
+
+/// A coordinator that was stopped for longer than a lease has heard nobody, for which nobody is to blame.
+#[actix_rt::test]
+async fn time_in_which_the_leader_did_not_run_costs_no_worker_its_lease() {
+    let folder = tempfile::tempdir().unwrap();
+    let lease = Duration::from_secs(2);
+    let rig = Rig::single(folder.path(), Worker::None, lease).await;
+    let mut hand = Hand::join(&rig, "hand", 1).await;
+    let task = rig.submit(1).await;
+    let held = lease_of(&hand.assignment().await);
+    hand.beat(&[held]).await.unwrap();
+    // Actors and test share this thread; Raft has its own.
+    std::thread::sleep(lease * 2);
+    // Longer than the registry takes to look, and far shorter than a lease.
+    tokio::time::sleep(lease / 4).await;
+    hand.beat(&[held]).await.unwrap();
+    let state = rig.raft.with_ledger(|ledger| ledger.worker(&hand.name).unwrap().state);
+    assert_eq!(state, WorkerState::Active);
+    assert_eq!(rig.view(task).await.task.lease().map(|lease| lease.attempt), Some(Attempt(1)));
+    rig.ledger_says("silence while it runs does cost it", |ledger| {
+        (ledger.worker(&hand.name)?.state == WorkerState::Lost).then_some(())
+    })
+    .await;
+    rig.stop().await;
+}
+
+#[actix_rt::test]
 async fn a_lease_that_its_holders_heartbeats_do_not_speak_of_expires() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::single(folder.path(), Worker::None, SHORT_LEASE).await;

@@ -269,6 +269,8 @@ pub struct WorkersView {
     pub total: u64,
     /// Taking work.
     pub active: u64,
+    /// Silent for more than half their lease, as the leader hears them; 0 on other nodes.
+    pub suspect: u64,
     /// Finishing what they hold.
     pub draining: u64,
     /// Lost.

@@ -355,7 +355,8 @@ impl Desk {
             .local(|ledger: &Ledger| (handle::count_workers(ledger), handle::totals(ledger)))
             .await
             .map_err(query_error)?;
-        let (workers, capacity) = counts;
+        let (mut workers, capacity) = counts;
+        workers.suspect = self.scheduler.suspect_workers();
         let (counters, tasks, open_input_bytes) = totals;
         Ok(HealthView {
             coordinator_id: self.coordinator_id.to_string(),

@@ -15,6 +15,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(40);
 pub struct WorkerRegistryHandle {
     pub(super) address: Address<WorkerRegistry>,
     pub(super) fleet_changes: watch::Receiver<u64>,
+    pub(super) suspect_count: watch::Receiver<u64>,
 }
 
 impl WorkerRegistryHandle {
@@ -62,6 +63,12 @@ impl WorkerRegistryHandle {
     #[must_use]
     pub fn fleet_changes(&self) -> watch::Receiver<u64> {
         self.fleet_changes.clone()
+    }
+
+    /// How many workers have kept silent for more than half their lease; 0 on a node that does not lead, which hears none.
+    #[must_use]
+    pub fn suspect_count(&self) -> u64 {
+        *self.suspect_count.borrow()
     }
 
     /// Sends a granted lease's task to its worker; one that cannot be sent returns to the queue.

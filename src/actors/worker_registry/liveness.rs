@@ -13,8 +13,11 @@ impl WorkerRegistry {
     /// Looks for workers that have kept silent past the lease, and for such that the ledger counts as lost while this
     /// registry still knows them (the news can have been dropped). One look at a time: it may wait for a quorum.
     pub(super) fn liveness_tick(&mut self, context: &mut Context<Self>) {
+        let now = Instant::now();
+        self.leave_out_own_absence(now);
+        self.count_suspects(now);
         let Some(term) = self.term.filter(|_| !self.is_looking) else { return };
-        let (now, lease) = (Instant::now(), self.parts.times.lease);
+        let lease = self.parts.times.lease;
         let is_over = |since: Instant| now.duration_since(since) > lease;
         let gone: Vec<WorkerId> = self
             .live
@@ -53,9 +56,35 @@ impl WorkerRegistry {
             registry.is_looking = false;
             if let Some(there) = there {
                 registry.compare(&known, &there);
+                registry.count_suspects(Instant::now());
             }
         };
         context.spawn(actix::fut::ActorFutureExt::map(actix::fut::wrap_future(look), update));
+    }
+
+    /// Time in which this process did not run (it was stopped, or its machine was) is no silence of the workers': what they
+    /// said then still waits to be read.
+    fn leave_out_own_absence(&mut self, now: Instant) {
+        let since_the_last = now.duration_since(std::mem::replace(&mut self.ticked, now));
+        let absence = since_the_last.saturating_sub(self.parts.times.liveness_tick() * 2);
+        if absence.is_zero() {
+            return;
+        }
+        let later = |since: &mut Instant| *since = (*since + absence).min(now);
+        for live in self.live.values_mut() {
+            later(&mut live.seen);
+            live.unspoken.values_mut().for_each(later);
+        }
+        self.awaited.values_mut().for_each(later);
+    }
+
+    /// Tells how many workers have kept silent for more than half their lease. Only a leader listens to them.
+    pub(super) fn count_suspects(&self, now: Instant) {
+        let patience = self.parts.times.lease / 2;
+        let unheard = self.live.values().map(|live| live.seen).chain(self.awaited.values().copied());
+        let count = unheard.filter(|since| now.duration_since(*since) > patience).count();
+        let count = if self.term.is_some() { count as u64 } else { 0 };
+        self.suspects.send_if_modified(|noted| std::mem::replace(noted, count) != count);
     }
 
     /// Whether another process than `session` works under this name: somebody is at the other end of its link, and has been
@@ -111,6 +140,7 @@ impl WorkerRegistry {
             }
         }
         self.term = term;
+        self.count_suspects(Instant::now());
     }
 
     /// Notes which leases of the ledger a worker does not speak of, and ends those that it has not spoken of for a lease's

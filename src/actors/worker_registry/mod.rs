@@ -51,8 +51,12 @@ pub struct WorkerRegistry {
     awaited: BTreeMap<Life, Instant>,
     term: Option<Term>,
     is_looking: bool,
+    /// When liveness was last looked at.
+    ticked: Instant,
     /// Counts registrations, for whoever has work to hand out.
     changes: Arc<watch::Sender<u64>>,
+    /// How many workers are silent for longer than they should be.
+    suspects: Arc<watch::Sender<u64>>,
 }
 
 /// One life of a worker.
@@ -79,19 +83,23 @@ impl WorkerRegistry {
         let changes = Arc::new(watch::Sender::new(0));
         let fleet_changes = changes.subscribe();
         let factory_changes = changes;
+        let suspects = Arc::new(watch::Sender::new(0));
+        let suspect_count = suspects.subscribe();
         let factory = move || Self {
             parts: parts.clone(),
             live: BTreeMap::new(),
             awaited: BTreeMap::new(),
             term: leading_term(&parts.raft.leadership()),
             is_looking: false,
+            ticked: Instant::now(),
             changes: Arc::clone(&factory_changes),
+            suspects: Arc::clone(&suspects),
         };
         let address = guardian.supervise(factory).await;
         if let Err(error) = raft.subscribe(Subscriber::new(&address)) {
             tracing::error!(%error, "the worker registry will not hear of revoked leases");
         }
-        WorkerRegistryHandle { address, fleet_changes }
+        WorkerRegistryHandle { address, fleet_changes, suspect_count }
     }
 }
 
