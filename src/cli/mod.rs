@@ -163,13 +163,26 @@ pub fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
 
 /// Reports a node that could not be started or could not go on.
 pub fn fail(error: &anyhow::Error) -> ExitCode {
-    output::print_error(&format!("{error:#}"));
+    output::print_error(&in_words(error));
     ExitCode::from(1)
+}
+
+/// An error and its causes, each said once: many of our own errors have their cause in their text.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
+        if text.is_empty() {
+            cause
+        } else if text.contains(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
 }
 
 fn report(failure: &Failure) -> u8 {
     let (text, code) = match failure {
-        Failure::Usage(error) => (format!("{error:#}"), 2),
+        Failure::Usage(error) => (in_words(error), 2),
         Failure::Call(error) => (error.to_string(), if error.is_no() { 1 } else { 3 }),
         Failure::Output(error) => (format!("cannot write the output: {error}"), 2),
     };

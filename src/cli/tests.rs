@@ -17,6 +17,14 @@ fn the_definition_of_the_command_line_is_consistent() {
 }
 
 #[test]
+fn a_cause_that_an_error_tells_already_is_not_told_again() {
+    let cause = || anyhow::anyhow!("address in use");
+    let told = cause().context("cannot listen on 1: address in use; take another port");
+    assert_eq!(in_words(&told), "cannot listen on 1: address in use; take another port");
+    assert_eq!(in_words(&cause().context("the server ended")), "the server ended: address in use");
+}
+
+#[test]
 fn a_submission_needs_exactly_one_form_of_tree() {
     assert!(parses("zkpnet task submit merkle --leaf 0x1 0x2 --leaf-index 0"));
     assert!(parses("zkpnet task submit merkle --leaf 0x1 --leaf 0x2 --leaf-index 0 --wait 30s"));

@@ -171,7 +171,7 @@ section! {
     /// Coordinators' worker ports, one or several; the worker finds the leader among them.
     coordinator_address: Vec<Address> = Same("127.0.0.1:9090"), Type, Roles::REMOTE_WORKER, Now;
     /// Tasks held at once, those being proved included; not set: `prover.slots`.
-    capacity: Option<u32> = Unset, Between("1", "4096"), Roles::PROVING, Now;
+    capacity: Option<u32> = Unset, Between("1", "1024"), Roles::PROVING, Now;
     /// Speak mutual TLS with the coordinators.
     tls_enabled: bool = Same("false"), Type, Roles::REMOTE_WORKER, Now;
     /// This worker's certificate chain, PEM.

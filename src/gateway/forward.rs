@@ -70,9 +70,8 @@ pub(super) async fn idempotent_write(
     door: web::Data<Door>,
     limits: web::Data<Limits>,
 ) -> Result<HttpResponse, Problem> {
-    let room = room(&door.writes)?;
     let outgoing = outgoing(&request, Method::POST, &id)?;
-    put_write(&request, payload, &door, &limits, outgoing, room).await
+    put_write(&request, payload, &door, &limits, outgoing).await
 }
 
 /// A submission. One that has no idempotency key gets a key here, so that it can be repeated.
@@ -83,14 +82,13 @@ pub(super) async fn submission(
     door: web::Data<Door>,
     limits: web::Data<Limits>,
 ) -> Result<HttpResponse, Problem> {
-    let room = room(&door.writes)?;
     let mut outgoing = outgoing(&request, Method::POST, &id)?;
     if !outgoing.headers.contains_key(headers::IDEMPOTENCY_KEY) {
         let key = format!("{RETRY_KEY_PREFIX}{}", uuid::Uuid::now_v7());
         let key = key.parse().map_err(|_| Problem::internal("a made key is no header"))?;
         outgoing.headers.insert(headers::IDEMPOTENCY_KEY, key);
     }
-    put_write(&request, payload, &door, &limits, outgoing, room).await
+    put_write(&request, payload, &door, &limits, outgoing).await
 }
 
 async fn put_write(
@@ -99,9 +97,10 @@ async fn put_write(
     door: &web::Data<Door>,
     limits: &Limits,
     mut outgoing: Outgoing,
-    room: OwnedSemaphorePermit,
 ) -> Result<HttpResponse, Problem> {
     let mut received = receive(request, payload, limits).await?;
+    // Only now: clients that send slowly must not keep out those that have sent.
+    let room = room(&door.writes)?;
     outgoing.body = Bytes::from(received.take_bytes());
     let coordinators = Arc::clone(&door.coordinators);
     let (patience, limit) = (Patience::new(door.failover_wait), door.request_timeout + door.failover_wait);
@@ -120,9 +119,9 @@ pub(super) async fn question(
     door: web::Data<Door>,
     limits: web::Data<Limits>,
 ) -> Result<HttpResponse, Problem> {
-    let room = room(&door.writes)?;
     let mut outgoing = outgoing(&request, Method::POST, &id)?;
     let mut received = receive(&request, payload, &limits).await?;
+    let room = room(&door.writes)?;
     outgoing.body = Bytes::from(received.take_bytes());
     let reply = put_read(&door, outgoing, (room, Some(received))).await;
     answer(reply?)

@@ -32,6 +32,8 @@ const REGISTER_LIMIT: Duration = Duration::from_secs(5);
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(3);
 /// A report takes a check and a quorum.
 const REPORT_LIMIT: Duration = Duration::from_secs(15);
+/// The first bytes of a key.
+const FETCH_START_LIMIT: Duration = Duration::from_secs(10);
 /// A whole key.
 const FETCH_LIMIT: Duration = Duration::from_secs(120);
 /// An order that finds the session's queue full is offered again after this pause.
@@ -144,7 +146,10 @@ impl RemoteCoordinator {
     async fn try_fetch(&self, address: &str, digest: &Digest32) -> Result<Vec<u8>, String> {
         let connection = connect(address, self.0.tls.as_ref()).ok_or("not an address")?;
         let request = self.0.request(proto::FetchKeyRequest { digest: digest.as_bytes().to_vec() });
-        let pieces = client(&connection.channel).fetch_key(request).await;
+        // One that hangs must not use up the time in which another one could give the key.
+        let mut client = client(&connection.channel);
+        let pieces = tokio::time::timeout(FETCH_START_LIMIT, client.fetch_key(request)).await;
+        let pieces = pieces.map_err(|_| "no answer in time")?;
         super::keys::collect(pieces.map_err(|status| status.message().to_owned())?.into_inner()).await
     }
 

@@ -101,10 +101,9 @@ impl SessionHandle {
 
     /// Reports proofs that an earlier life of this worker has left.
     pub fn resume(&self, proofs: Vec<UnreportedProof>) {
-        for proof in proofs {
-            if let Err(error) = self.address.tell(Deliver(proof)) {
-                tracing::warn!(%error, "a proof of an earlier life waits for the next start");
-            }
+        // One message for all: a mailbox has fewer places than a spool.
+        if let Err(error) = self.address.tell(Deliver(proofs)) {
+            tracing::error!(%error, "proofs of an earlier life are not reported");
         }
     }
 
@@ -136,7 +135,7 @@ struct GiveBackAll;
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Deliver(UnreportedProof);
+struct Deliver(Vec<UnreportedProof>);
 
 /// The actor.
 pub struct Session {
@@ -407,11 +406,12 @@ impl Handler<Deliver> for Session {
     type Result = ();
 
     fn handle(&mut self, message: Deliver, _: &mut Self::Context) {
-        let Deliver(proof) = message;
-        let lease = (proof.task, proof.attempt);
-        if self.held.add(lease).is_some() {
-            self.held.finish(lease, &proof.proof, proof.proving);
-            actix_rt::spawn(self.errand(lease).deliver(proof));
+        for proof in message.0 {
+            let lease = (proof.task, proof.attempt);
+            if self.held.add(lease).is_some() {
+                self.held.finish(lease, &proof.proof, proof.proving);
+                actix_rt::spawn(self.errand(lease).deliver(proof));
+            }
         }
     }
 }
