@@ -3,7 +3,7 @@
 use super::core::{Core, Files};
 use super::founding::Entrance;
 use super::process::{self, RunningNode};
-use super::{NodeError, ended, founding, parts};
+use super::{NodeError, ended, founding, lookout, parts};
 use crate::config::{Config, Loaded};
 use crate::http::{self, AppState, Readiness, RunningServer};
 use crate::raft::{NodeAbout, NodeId, RaftService, Refused, TcpOptions, TcpTransport};
@@ -71,8 +71,9 @@ impl Coordinator {
         let shared = Arc::new(config.clone());
         background.spawn(founding::found(shared.clone(), raft.clone(), transport.clone()));
         if entrance == Entrance::Admitted {
-            background.spawn(founding::become_voter(shared, raft.clone(), transport.clone()));
+            background.spawn(founding::become_voter(shared.clone(), raft.clone(), transport.clone()));
         }
+        background.spawn(lookout::run(shared, raft.clone()));
         background.spawn(record_stores(raft, transport.clone()));
         readiness.set_ready();
         Ok(Self { core, transport, rpc, server, readiness, background })

@@ -1,0 +1,64 @@
+//! What a running member notices and its operator should be told: that peers have another list of first members, and that
+//! the others go on without this node. It only tells: who belongs to the cluster is decided by the cluster.
+
+use super::founding::{self, OtherLists};
+use crate::config::Config;
+use crate::raft::{PeerReport, RaftService};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often it looks around.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// A report older than this is a peer's last word, not its present one.
+const REPORT_AGE_MAX: Duration = Duration::from_secs(3);
+/// For so long a member may miss a leader that others hear: a snapshot, or an election, is over by then.
+const MISSED_MAX: Duration = Duration::from_secs(10);
+
+/// Looks around until it is aborted.
+pub(super) async fn run(config: Arc<Config>, raft: RaftService) {
+    let own_list = founding::digest_of(&founding::first_members(&config.raft.peers));
+    let mut lists = OtherLists::default();
+    let began = tokio::time::Instant::now();
+    let mut is_told = false;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let reports: Vec<PeerReport> = raft
+            .peer_reports()
+            .into_values()
+            .filter_map(|(report, age)| (age <= REPORT_AGE_MAX).then_some(report))
+            .collect();
+        for report in &reports {
+            lists.tell(&report.name, own_list, report.first_members);
+        }
+        let missed = raft.leader_heard_ago().unwrap_or_else(|| began.elapsed());
+        let is_left_out = !raft.status().is_leading() && is_left_out(missed, &reports);
+        if is_left_out && !is_told {
+            tracing::warn!(
+                "the other members follow a leader that does not call this node: if it was removed (`zkpnet cluster status` of \
+                 another node tells), stop it; to come back it needs an empty raft.data_dir, a new raft.node_id and raft.join"
+            );
+        }
+        is_told = is_left_out;
+    }
+}
+
+/// Whether others hear a leader, and this node has missed one for too long.
+fn is_left_out(missed: Duration, reports: &[PeerReport]) -> bool {
+    missed > MISSED_MAX && reports.iter().any(|report| report.leader.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::NodeId;
+
+    #[test]
+    fn a_node_is_left_out_when_others_hear_a_leader_that_it_does_not() {
+        let with_leader = PeerReport { leader: Some(NodeId(2)), ..PeerReport::default() };
+        let long = MISSED_MAX * 2;
+        assert!(is_left_out(long, &[PeerReport::default(), with_leader.clone()]));
+        assert!(!is_left_out(Duration::ZERO, &[with_leader]));
+        assert!(!is_left_out(long, &[PeerReport::default()]), "nobody leads: nobody is left out");
+        assert!(!is_left_out(long, &[]));
+    }
+}
