@@ -1,5 +1,6 @@
-//! What a running member notices and its operator should be told: that peers have another list of first members, and that
-//! the others go on without this node. It only tells: who belongs to the cluster is decided by the cluster.
+//! What a running member notices and its operator should be told: that peers have another list of first members, that the
+//! cluster knows this node by another name or address than its settings say, and that the others go on without it. It only
+//! tells: who belongs to the cluster is decided by the cluster.
 
 use super::founding::{self, OtherLists};
 use crate::config::Config;
@@ -20,6 +21,7 @@ pub(super) async fn run(config: Arc<Config>, raft: RaftService) {
     let mut lists = OtherLists::default();
     let began = tokio::time::Instant::now();
     let mut is_told = false;
+    let mut known_as = None;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let reports: Vec<PeerReport> = raft
@@ -30,6 +32,12 @@ pub(super) async fn run(config: Arc<Config>, raft: RaftService) {
         for report in &reports {
             lists.tell(&report.name, own_list, report.first_members);
         }
+        let recorded = raft.members().into_iter().find(|member| member.id == raft.node());
+        let recorded = recorded.map(|member| (member.name, member.address));
+        if recorded != known_as {
+            tell_of_other_name(&config, recorded.as_ref());
+            known_as = recorded;
+        }
         let missed = raft.leader_heard_ago().unwrap_or_else(|| began.elapsed());
         let is_left_out = !raft.status().is_leading() && is_left_out(missed, &reports);
         if is_left_out && !is_told {
@@ -39,6 +47,26 @@ pub(super) async fn run(config: Arc<Config>, raft: RaftService) {
             );
         }
         is_told = is_left_out;
+    }
+}
+
+fn tell_of_other_name(config: &Config, recorded: Option<&(String, String)>) {
+    let raft = &config.raft;
+    let Some((name, address)) = recorded else { return };
+    if name != raft.node_id.as_str() {
+        tracing::warn!(
+            recorded = name,
+            configured = raft.node_id.as_str(),
+            "the cluster knows this node's storage by another name: correct raft.node_id or raft.data_dir"
+        );
+    }
+    if *address != raft.advertise_address.to_string() {
+        tracing::warn!(
+            recorded = address,
+            configured = %raft.advertise_address,
+            "the other members reach this node under another address than raft.advertise_address: correct it, or let the node \
+             join anew (zkpnet cluster remove, then an empty raft.data_dir and raft.join)"
+        );
     }
 }
 
