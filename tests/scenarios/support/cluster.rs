@@ -97,7 +97,7 @@ impl Cluster {
         let hosts: Vec<String> = cluster.processes.keys().cloned().collect();
         hosts.iter().for_each(|host| cluster.start_host(host));
         cluster.leader();
-        assert_eq!(cluster.fallen(), [String::new(); 0], "processes that ended at start");
+        assert_eq!(cluster.fallen(), Vec::<String>::new(), "processes that ended at start");
         cluster.prove_one("first");
         cluster
     }
