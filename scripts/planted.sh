@@ -10,22 +10,25 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/zkp
 
 # defect | test target | test | what it says when it finds the defect (extended regular expression)
 table='
-acknowledge-before-disk | scenarios | all_killed::      | came to this|differ|not linearizable|waited in vain
-no-attempt-fence        | sim       |                   | seed|minimal failing input
-double-lease            | sim       |                   | seed|minimal failing input
+acknowledge-before-disk | scenarios | all_killed::      | was acknowledged and came to this
+no-attempt-fence        | sim       | every_history_    | right: .Err.StaleAttempt
+double-lease            | sim       | every_history_    | right: .Err.TaskNotPending
 stale-read              | scenarios | leader_cut_off::  | not linearizable
-lost-result             | scenarios | result_kept::     | attempts|waited in vain for .*the task to end
-forgotten-key           | scenarios | all_killed::      | not linearizable|differ|are listed
+lost-result             | scenarios | result_kept::     | waited in vain for .*the task to end|\"attempts\":2
+forgotten-key           | scenarios | key_repeated::    | is another task
 '
 
 run() { cargo test --locked --quiet --features planted-bugs --test "$1" -- ${2:+"$2"} --nocapture > "$log" 2>&1; }
 
-log="$(mktemp)"
-trap 'rm -f "$log"' EXIT
+# What a failed scenario keeps for its reader goes with this folder.
+TMPDIR="$(mktemp -d)"
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+log="$TMPDIR/log"
 missed=0
 checked=" "
 while IFS='|' read -r defect target test reason; do
-    defect="$(echo $defect)" target="$(echo $target)" test="$(echo $test)" reason="$(echo $reason)"
+    read -r defect <<< "$defect"; read -r target <<< "$target"; read -r test <<< "$test"; read -r reason <<< "$reason"
     [ -n "$defect" ] || continue
     if [ $# -gt 0 ] && [[ " $* " != *" $defect "* ]]; then continue; fi
     if [[ "$checked" != *" $target/$test "* ]]; then

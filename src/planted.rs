@@ -17,7 +17,7 @@ pub enum Defect {
     StaleRead,
     /// A proof that cannot be handed in at once is thrown away.
     LostResult,
-    /// Idempotency keys of earlier lives of the process are not known any more.
+    /// A new leader does not know the idempotency keys that an earlier one answered.
     ForgottenKey,
 }
 
@@ -45,4 +45,11 @@ pub fn is_planted(defect: Defect) -> bool {
 #[must_use]
 pub const fn is_planted(_: Defect) -> bool {
     false
+}
+
+/// Whether the term is another than when this was asked before, for [`Defect::ForgottenKey`].
+#[must_use]
+pub fn is_another_term(term: u64) -> bool {
+    static LATEST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    LATEST.swap(term, std::sync::atomic::Ordering::SeqCst) != term
 }

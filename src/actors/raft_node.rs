@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, watch};
 
 /// A proposal waits this long for its quorum; afterwards its outcome is unknown.
 const PROPOSE_LIMIT: Duration = Duration::from_secs(10);
-/// A question waits this long for the confirmation that this node leads.
+/// A question waits this long for its answer: longer than Raft itself tries to confirm who leads.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 /// After events were dropped because a mailbox was full, its owner is told to read the state this much later at most.
 const GAP_TICK: Duration = Duration::from_millis(100);

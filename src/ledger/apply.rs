@@ -14,7 +14,7 @@ use super::retry::backoff_ms;
 use super::state::Ledger;
 use super::task::{AttemptEnd, AttemptRecord, FailureReason, Lease, Task, TaskState, TaskStatus};
 use super::worker::{Worker, WorkerState};
-use crate::planted::{Defect, is_planted};
+use crate::planted::{self, Defect, is_planted};
 use std::collections::BTreeSet;
 
 /// Attempts given back that a task's record remembers: a worker that returns the same lease for ever must not make the
@@ -54,6 +54,9 @@ impl Ledger {
             Command::RegisterCircuit(circuit) => self.register_circuit(circuit, effects),
             Command::SubmitTask(new) => {
                 self.advance_now(new.at);
+                if is_planted(Defect::ForgottenKey) && planted::is_another_term(term.0) {
+                    self.index.keys.clear();
+                }
                 self.submit(new, effects)
             }
             Command::CancelTask { tenant, task, at } => {

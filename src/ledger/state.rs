@@ -6,7 +6,6 @@ use super::index::Indices;
 use super::record::Meta;
 use super::task::Task;
 use super::worker::Worker;
-use crate::planted::{Defect, is_planted};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -51,9 +50,6 @@ impl Ledger {
         let mut index = Indices::default();
         for task in self.tasks.values() {
             index.insert(task, self.meta.now);
-        }
-        if is_planted(Defect::ForgottenKey) {
-            index.keys.clear();
         }
         index
     }

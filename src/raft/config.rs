@@ -70,7 +70,7 @@ impl RaftConfig {
             election_timeout_min: Duration::from_millis(500),
             election_timeout_max: Duration::from_millis(1000),
             proposal_time_limit: Duration::from_secs(10),
-            read_time_limit: Duration::from_secs(5),
+            read_time_limit: Duration::from_secs(3),
             snapshot_time_limit: Duration::from_secs(60),
             entry_commands_max: 256,
             entry_bytes_max: 2 << 20,

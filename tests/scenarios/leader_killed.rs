@@ -1,6 +1,6 @@
 //! The leader dies while clients submit: how long nobody is acknowledged, and that nothing acknowledged is lost.
 
-use crate::support::{Cluster, Load, Plan, Timing, checks, poll_until, rounds};
+use crate::support::{Cluster, Load, Plan, checks, poll_until, rounds};
 use std::time::{Duration, Instant};
 
 /// What is measured is printed; this is what a busy machine must keep, too.
@@ -8,7 +8,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost() {
-    let mut cluster = Cluster::start(&Plan { timing: Timing::QUICK, ..Plan::default() });
+    let mut cluster = Cluster::start(&Plan::default());
     let addresses: Vec<String> = cluster.coordinators.iter().map(|host| cluster.api(host)).collect();
     let load = Load::start(&cluster.book, &addresses, 3, Duration::from_millis(60), 6);
     let mut gaps = Vec::new();

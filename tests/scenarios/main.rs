@@ -10,11 +10,13 @@ mod history;
 mod support;
 
 mod all_killed;
+mod anything;
 mod disk_full;
 mod disk_wiped;
 mod follower_cut_off;
 mod follower_killed;
 mod gateway_killed;
+mod key_repeated;
 mod leader_cut_off;
 mod leader_killed;
 mod member_replaced;

@@ -24,13 +24,12 @@ use super::verifier::VerifierHandle;
 use crate::ledger::{
     Attempt, CircuitId, Command, Event, FleetMember, Incarnation, Ledger, Rejection, TaskId, Term, WorkerId,
 };
-use crate::raft::RaftStatus;
 use crate::sealing::DataKey;
 use actix::{Actor, AsyncContext, Context, Handler};
 use report::{propose, register};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// A worker that was heard of.
@@ -54,14 +53,6 @@ pub struct WorkerRegistry {
     is_looking: bool,
     /// Counts registrations, for whoever has work to hand out.
     changes: Arc<watch::Sender<u64>>,
-}
-
-/// A leader that no majority has confirmed for this long is taken to be cut off: longer than any election.
-const QUORUM_SILENCE_MAX: Duration = Duration::from_secs(3);
-
-fn lacks_quorum(status: &RaftStatus) -> bool {
-    let silence = Duration::from_millis(status.millis_since_quorum_ack.unwrap_or_default());
-    silence > QUORUM_SILENCE_MAX
 }
 
 /// One life of a worker.
@@ -186,15 +177,15 @@ impl Handler<Ask<Heartbeat>> for WorkerRegistry {
 
     fn handle(&mut self, ask: Ask<Heartbeat>, context: &mut Self::Context) {
         let Ask { message: Heartbeat { worker, incarnation, holds, held_keys }, reply } = ask;
+        if self.term.is_none() {
+            // Not a word of comfort from who does not lead, or was cut off: the worker looks for another one.
+            reply.send(Err(WorkerError::NotLeader { leader_address: None }));
+            return;
+        }
         let Some(live) = self.live.get_mut(&worker).filter(|live| live.incarnation == incarnation) else {
             reply.send(Err(WorkerError::Refused(Rejection::UnknownWorker(worker))));
             return;
         };
-        if self.term.is_none() || lacks_quorum(&self.parts.raft.status()) {
-            // Not a word of comfort from a leader that is cut off: the worker looks for another one.
-            reply.send(Err(WorkerError::NotLeader { leader_address: None }));
-            return;
-        }
         live.seen = Instant::now();
         live.held_keys = held_keys;
         reply.send(Ok(()));

@@ -1,7 +1,7 @@
 //! A cluster as an operator runs it: coordinators, workers and a gateway, each a process on a host of its own.
 
 use super::client::Client;
-use super::configs::{Configs, Timing};
+use super::configs::Configs;
 use super::disk::SmallDisk;
 use super::lab::Lab;
 use super::load::Book;
@@ -23,20 +23,13 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     /// How long a worker may be silent.
     pub(crate) lease: &'static str,
-    pub(crate) timing: Timing,
     /// Variables for every coordinator; `{host}` in a value is its name, `{folder}` the cluster's folder.
     pub(crate) coordinator_variables: Vec<(&'static str, String)>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self {
-            coordinators: 3,
-            workers: 1,
-            lease: "10s",
-            timing: Timing::PATIENT,
-            coordinator_variables: Vec::new(),
-        }
+        Self { coordinators: 3, workers: 1, lease: "10s", coordinator_variables: Vec::new() }
     }
 }
 
@@ -57,7 +50,6 @@ pub(crate) struct Cluster {
     pub(crate) coordinators: Vec<String>,
     founders: Vec<String>,
     lease: &'static str,
-    timing: Timing,
     /// Disks of their own that a scenario gave to hosts; unmounted after the processes have ended.
     pub(crate) disks: BTreeMap<String, SmallDisk>,
     folder: Option<tempfile::TempDir>,
@@ -84,7 +76,6 @@ impl Cluster {
             founders: coordinators.clone(),
             coordinators,
             lease: plan.lease,
-            timing: plan.timing,
             disks: BTreeMap::new(),
             folder: Some(tempfile::tempdir().unwrap()),
             book: Book::new(),
@@ -100,13 +91,13 @@ impl Cluster {
             let config = cluster.configs().worker(host);
             cluster.add("worker", host, &config, &[]);
         }
-        let config = cluster.configs().gateway("gateway");
+        let config = cluster.configs().gateway("gateway", &cluster.coordinators);
         cluster.add("gateway", "gateway", &config, &[]);
         prepare(&mut cluster);
         let hosts: Vec<String> = cluster.processes.keys().cloned().collect();
         hosts.iter().for_each(|host| cluster.start_host(host));
         cluster.leader();
-        assert_eq!(cluster.fallen(), [String::new(); 0], "processes that ended at start");
+        assert_eq!(cluster.fallen(), Vec::<String>::new(), "processes that ended at start");
         cluster.prove_one("first");
         cluster
     }
@@ -129,6 +120,13 @@ impl Cluster {
         self.start_host(host);
     }
 
+    /// Tells the gateway of the coordinators that there are now, as an operator would: by its file and a restart.
+    pub(crate) fn reconfigure_gateway(&mut self) {
+        self.configs().gateway("gateway", &self.coordinators);
+        self.kill("gateway");
+        self.start_host("gateway");
+    }
+
     /// The folder that holds configurations, data and logs.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.as_ref().unwrap().path()
@@ -140,7 +138,7 @@ impl Cluster {
     }
 
     fn configs(&self) -> Configs<'_> {
-        Configs { folder: self.folder(), founders: &self.founders, lease: self.lease, timing: self.timing }
+        Configs { folder: self.folder(), founders: &self.founders, lease: self.lease }
     }
 
     fn log(&self, host: &str) -> PathBuf {

@@ -1,32 +1,15 @@
-//! The configuration files of a cluster's processes, as an operator would write them.
+//! The configuration files of a cluster's processes, as an operator would write them: how soon a leader is missed is what it is by
+//! default.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-
-/// How soon a leader is missed.
-#[derive(Clone, Copy)]
-pub(crate) struct Timing {
-    pub(crate) heartbeat: &'static str,
-    pub(crate) election_min: &'static str,
-    pub(crate) election_max: &'static str,
-}
-
-impl Timing {
-    /// Short, so that scenarios are; long enough for two busy cores.
-    pub(crate) const PATIENT: Self =
-        Self { heartbeat: "100ms", election_min: "500ms", election_max: "900ms" };
-
-    /// For machines in one rack whose disks and processors are their own: what a failover can come down to.
-    pub(crate) const QUICK: Self = Self { heartbeat: "60ms", election_min: "300ms", election_max: "500ms" };
-}
 
 /// Which coordinators found the cluster, and where everything lies.
 pub(crate) struct Configs<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) founders: &'a [String],
     pub(crate) lease: &'a str,
-    pub(crate) timing: Timing,
 }
 
 impl Configs<'_> {
@@ -63,7 +46,6 @@ impl Configs<'_> {
 
     fn coordinator(&self, host: &str, members: &str) -> PathBuf {
         let (data, key, lease) = (self.data(host), self.folder.join("data.key"), self.lease);
-        let Timing { heartbeat, election_min, election_max } = self.timing;
         fs::create_dir_all(&data).unwrap();
         let text = format!(
             "coordinator:
@@ -74,9 +56,6 @@ http:
   workers: 2
 raft:
   node_id: \"{host}\"
-  heartbeat_interval: {heartbeat}
-  election_timeout_min: {election_min}
-  election_timeout_max: {election_max}
 {members}storage:
   data_dir: \"{}\"
   key_file: \"{}\"
@@ -121,10 +100,9 @@ shutdown:
         self.write(host, &text)
     }
 
-    /// The gateway in front of them.
-    pub(crate) fn gateway(&self, host: &str) -> PathBuf {
-        let coordinators: Vec<String> =
-            self.founders.iter().map(|founder| format!("\"{founder}:8090\"")).collect();
+    /// The gateway in front of these coordinators.
+    pub(crate) fn gateway(&self, host: &str, coordinators: &[String]) -> PathBuf {
+        let coordinators: Vec<String> = coordinators.iter().map(|host| format!("\"{host}:8090\"")).collect();
         let text = format!(
             "gateway:
   coordinators: [{}]

@@ -13,7 +13,6 @@ pub(crate) mod process;
 pub(crate) mod shim;
 
 pub(crate) use cluster::{Cluster, Plan};
-pub(crate) use configs::Timing;
 pub(crate) use load::Load;
 
 use std::time::{Duration, Instant};
