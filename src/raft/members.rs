@@ -27,6 +27,8 @@ pub(super) const FOUNDERS_MAX: u64 = 1000;
 const LAG_MAX: u64 = 256;
 /// Members at most: each is probed by each other.
 const MEMBERS_MAX: usize = 64;
+/// Bytes of a name or an address at most: both are in every copy of the membership.
+const TEXT_BYTES_MAX: usize = 255;
 /// How often it is looked whether an admitted learner has caught up.
 const PROMOTE_EVERY: Duration = Duration::from_millis(250);
 
@@ -86,6 +88,13 @@ pub(super) async fn add_learner(
     address: String,
     store: StoreId,
 ) -> Result<NodeId, AdminError> {
+    for (what, text) in [("name", &name), ("address", &address)] {
+        if text.is_empty() || text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control) {
+            return Err(AdminError::Refused(format!(
+                "a member's {what} has 1 to {TEXT_BYTES_MAX} printable characters"
+            )));
+        }
+    }
     let _admin = begin(local).await?;
     let (_, members) = local.membership();
     if let Some((&id, member)) = members.iter().find(|(_, member)| member.store == Some(store)) {

@@ -121,6 +121,10 @@ async fn a_name_belongs_to_one_storage_and_a_number_never_returns() {
     let AdmitReply::Refused(text) = wiped.ask(&cluster, leader, "four").await else { panic!("admitted") };
     assert!(text.contains(&format!("remove member {id}")), "{text}");
     assert!(matches!(joiner.ask(&cluster, leader, "five").await, AdmitReply::Refused(_)));
+    for wrong in [String::new(), "n".repeat(10_000), "two\nlines".to_owned()] {
+        let answer = Joiner::new().ask(&cluster, leader, &wrong).await;
+        assert!(matches!(&answer, AdmitReply::Refused(text) if text.contains("printable")), "{answer:?}");
+    }
     // Another address of the same member is noted.
     assert_eq!(raft.add_learner("four", "mem:moved", joiner.identity.store).await, Ok(id));
     let members = raft.members();
