@@ -19,7 +19,7 @@ const MISSED_MAX: Duration = Duration::from_secs(10);
 pub(super) async fn run(config: Arc<Config>, raft: RaftService) {
     let own_list = founding::digest_of(&founding::first_members(&config.raft.peers));
     let mut lists = OtherLists::default();
-    let began = tokio::time::Instant::now();
+    let mut led_or_followed = tokio::time::Instant::now();
     let mut is_told = false;
     let mut known_as = None;
     loop {
@@ -38,8 +38,11 @@ pub(super) async fn run(config: Arc<Config>, raft: RaftService) {
             tell_of_other_name(&config, recorded.as_ref());
             known_as = recorded;
         }
-        let missed = raft.leader_heard_ago().unwrap_or_else(|| began.elapsed());
-        let is_left_out = !raft.status().is_leading() && is_left_out(missed, &reports);
+        // A leader hears no other one, however long it leads.
+        if raft.status().is_leading() || raft.leader_heard_ago().is_some_and(|ago| ago <= LOOK_EVERY) {
+            led_or_followed = tokio::time::Instant::now();
+        }
+        let is_left_out = is_left_out(led_or_followed.elapsed(), &reports);
         if is_left_out && !is_told {
             tracing::warn!(
                 "the other members follow a leader that does not call this node: if it was removed (`zkpnet cluster status` of \
