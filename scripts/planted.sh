@@ -20,8 +20,11 @@ forgotten-key           | scenarios | key_repeated::    | is another task
 
 run() { cargo test --locked --quiet --features planted-bugs --test "$1" -- ${2:+"$2"} --nocapture > "$log" 2>&1; }
 
-log="$(mktemp)"
-trap 'rm -f "$log"' EXIT
+# What a failed scenario keeps for its reader goes with this folder.
+TMPDIR="$(mktemp -d)"
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+log="$TMPDIR/log"
 missed=0
 checked=" "
 while IFS='|' read -r defect target test reason; do

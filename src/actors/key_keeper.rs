@@ -31,6 +31,8 @@ pub struct KeyKeeper {
     here: BTreeSet<Digest>,
     /// Registered keys that could not be had, so that it is told once and not at every try.
     missing: BTreeSet<Digest>,
+    /// Those of them that were tried in this pass: they do not keep the others waiting.
+    passed_over: BTreeSet<Digest>,
     /// The next pass, after one that could not provide everything.
     timer: Option<SpawnHandle>,
 }
@@ -68,6 +70,7 @@ impl KeyKeeper {
             set_aside: BTreeSet::new(),
             here: BTreeSet::new(),
             missing: BTreeSet::new(),
+            passed_over: BTreeSet::new(),
             timer: None,
         };
         let address = guardian.supervise(factory).await;
@@ -84,12 +87,13 @@ impl KeyKeeper {
         self.is_busy = true;
         self.is_woken = false;
         let parts = self.parts.clone();
-        let (is_leading, set_aside, here) = (self.is_leading, self.set_aside.clone(), self.here.clone());
+        let (is_leading, set_aside) = (self.is_leading, self.set_aside.clone());
+        let seen = self.here.union(&self.passed_over).copied().collect();
         let work = async move {
             let provided =
                 if is_leading { parts.provide_next(set_aside).await } else { Progress::NothingWanted };
             match provided {
-                Progress::NothingWanted => parts.fetch_next(here).await,
+                Progress::NothingWanted => parts.fetch_next(seen).await,
                 other => other,
             }
         };
@@ -106,7 +110,9 @@ impl KeyKeeper {
                     if keeper.missing.insert(digest) {
                         tracing::warn!(%error, "a registered key is not in this node's folder; tries again");
                     }
+                    keeper.passed_over.insert(digest);
                     keeper.wake_later(MISSING_PAUSE, context);
+                    keeper.run(context);
                 }
                 Progress::NothingWanted if keeper.is_woken => keeper.run(context),
                 Progress::NothingWanted if keeper.set_aside.is_empty() => {}
@@ -190,10 +196,10 @@ impl Parts {
         }
     }
 
-    /// Sees to it that one more of the registered keys is in this node's folder.
-    async fn fetch_next(&self, here: BTreeSet<Digest>) -> Progress {
+    /// Sees to it that one more of the registered keys is in this node's folder, beside those that were `seen` to.
+    async fn fetch_next(&self, seen: BTreeSet<Digest>) -> Progress {
         let question = move |ledger: &Ledger| {
-            ledger.circuits().map(|circuit| circuit.proving_key).find(|digest| !here.contains(digest))
+            ledger.circuits().map(|circuit| circuit.proving_key).find(|digest| !seen.contains(digest))
         };
         let Ok(missing) = self.raft.local(question).await else { return Progress::NotNow };
         let Some(digest) = missing else { return Progress::NothingWanted };
@@ -280,6 +286,7 @@ impl Handler<Wake> for KeyKeeper {
     fn handle(&mut self, _: Wake, context: &mut Self::Context) {
         self.timer = None;
         self.set_aside.clear();
+        self.passed_over.clear();
         self.run(context);
     }
 }

@@ -178,25 +178,50 @@ fn mebibytes(bytes: u64) -> String {
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
-/// Asks for a change; when another node leads, asks that one, once.
+/// Coordinators that a change is taken to at most: the first names the leader, a leader that is to go hands over and names
+/// the next, and an election may come in between.
+const ASKED_MAX: usize = 12;
+/// The pause before a coordinator is asked again; an election takes a few of them.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// Asks for a change, and goes on to the leader as long as another one leads.
 fn change(args: &ServiceAndToken, action: &str, body: &Value) -> Result<Verdict, Failure> {
     let path = format!("/api/v1/cluster/{}", percent_encode(action));
     let token = args.token()?;
     let bearer = token.map(|token| format!("Bearer {token}"));
     let headers: Vec<(&str, &str)> = bearer.iter().map(|value| ("Authorization", value.as_str())).collect();
-    let client = args.service.client()?;
-    let answer = match client.post(&path, &headers, body) {
-        Err(CallError::Problem { code, .. }) if code == "no_leader" => {
-            let leader = leaders_address(&client.get("/api/v1/cluster", Duration::ZERO)?);
-            let Some(leader) = leader else {
-                return Ok(client.post(&path, &headers, body).map(|_| Verdict::Done)?);
-            };
-            Client::new(&format!("http://{leader}")).map_err(Failure::Usage)?.post(&path, &headers, body)?
-        }
-        other => other?,
-    };
+    let client = |address: &str| Client::new(address).map_err(Failure::Usage);
+    let answer = follow_leader(
+        &args.service.server,
+        |server| Ok(client(server)?.post(&path, &headers, body)),
+        |server| Ok(leaders_address(&client(server)?.get("/api/v1/cluster", Duration::ZERO)?)),
+        ASK_AGAIN_AFTER,
+    )?;
     args.service.printer().print(&answer, |answer| output::printable(&member(answer, "message")))?;
     Ok(Verdict::Done)
+}
+
+/// Asks `server`, then whom it names as the leader, until one of them does not answer that another one leads.
+fn follow_leader<T>(
+    server: &str,
+    ask: impl Fn(&str) -> Result<Result<T, CallError>, Failure>,
+    leader_by: impl Fn(&str) -> Result<Option<String>, Failure>,
+    pause: Duration,
+) -> Result<T, Failure> {
+    let mut server = server.to_owned();
+    let mut asked = 1;
+    loop {
+        match ask(&server)? {
+            Err(CallError::Problem { code, .. }) if code == "no_leader" && asked < ASKED_MAX => {}
+            other => return Ok(other?),
+        }
+        match leader_by(&server)?.map(|leader| format!("http://{leader}")) {
+            Some(leader) if leader != server => server = leader,
+            // It is being elected.
+            _ => std::thread::sleep(pause),
+        }
+        asked += 1;
+    }
 }
 
 /// Where the leader's HTTP is reached, as the answering node knows it.
@@ -205,7 +230,8 @@ fn leaders_address(cluster: &Value) -> Option<String> {
     let members = cluster.get("members")?.as_array()?;
     let is_leader = |one: &&Map<String, Value>| one.get("name").and_then(Value::as_str) == Some(leader);
     let found = members.iter().filter_map(Value::as_object).find(is_leader)?;
-    found.get("http_address")?.as_str().map(str::to_owned)
+    let address = found.get("http_address")?.as_str()?;
+    (!address.is_empty()).then(|| address.to_owned())
 }
 
 impl ServiceAndToken {
@@ -214,5 +240,56 @@ impl ServiceAndToken {
         let read = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the token file {}", path.display()));
         read.map(|text| Some(text.trim().to_owned())).map_err(Failure::Usage)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::panic)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    fn no_leader() -> CallError {
+        let text = String::new();
+        CallError::Problem {
+            status: 503,
+            detail: text.clone(),
+            code: "no_leader".to_owned(),
+            request_id: text.clone(),
+            task_id: text,
+        }
+    }
+
+    #[test]
+    fn a_change_follows_a_leader_that_hands_over_before_it_goes() {
+        // The follower names the leader; that one is to be removed, and hands over to the third.
+        let asked = RefCell::new(Vec::new());
+        let answer = follow_leader(
+            "http://a",
+            |server| {
+                asked.borrow_mut().push(server.to_owned());
+                Ok(if server == "http://c" { Ok("done") } else { Err(no_leader()) })
+            },
+            |server| Ok(Some(if server == "http://a" { "b" } else { "c" }.to_owned())),
+            Duration::ZERO,
+        );
+        assert!(matches!(answer, Ok("done")));
+        assert_eq!(*asked.borrow(), ["http://a", "http://b", "http://c"]);
+    }
+
+    #[test]
+    fn a_change_is_not_taken_around_for_ever() {
+        let asked = RefCell::new(0);
+        let answer = follow_leader::<()>(
+            "http://a",
+            |_| {
+                *asked.borrow_mut() += 1;
+                Ok(Err(no_leader()))
+            },
+            |server| Ok(Some(if server == "http://a" { "b" } else { "a" }.to_owned())),
+            Duration::ZERO,
+        );
+        assert!(answer.is_err());
+        assert_eq!(*asked.borrow(), ASKED_MAX);
     }
 }

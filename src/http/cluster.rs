@@ -1,7 +1,8 @@
 //! `GET /api/v1/cluster`: the members in one table; and the operator's changes of it.
 //!
 //! Reading is for everybody who may read `/health`. A change wants the cluster's token, when the node has one:
-//! `Authorization: Bearer …`. Changes are made by the leader; another node names it.
+//! `Authorization: Bearer …`; a node that has certificates and no token takes none. Changes are made by the leader; another
+//! node names it.
 
 use super::body::read_json;
 use super::fields::{Fields, text};
@@ -268,7 +269,7 @@ fn require_admin(request: &HttpRequest, state: &AppState) -> Result<(), Problem>
     }
     Err(Problem::new(
         ProblemCode::Unauthorized,
-        "changing the cluster wants its token: Authorization: Bearer, with what cluster.token_file holds",
+        "changing the cluster wants its token: Authorization: Bearer, with what cluster.token_file of the coordinators holds",
     ))
 }
 

@@ -3,14 +3,15 @@
 use super::core::{Core, Files};
 use super::founding::Entrance;
 use super::process::{self, RunningNode};
-use super::{NodeError, ended, founding, parts};
+use super::{NodeError, ended, founding, lookout, parts};
 use crate::config::{Config, Loaded};
 use crate::http::{self, AppState, Readiness, RunningServer};
-use crate::raft::{NodeAbout, NodeId, RaftService, Refused, TcpOptions, TcpTransport};
+use crate::ledger::LogIndex;
+use crate::raft::{NodeAbout, NodeId, RaftService, Refused, Standing, TcpOptions, TcpTransport};
 use crate::rpc::{self, RunningRpc, ServeOptions, Topology};
 use crate::tls::{ClusterToken, TlsFiles, TlsMaterial};
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,8 +72,9 @@ impl Coordinator {
         let shared = Arc::new(config.clone());
         background.spawn(founding::found(shared.clone(), raft.clone(), transport.clone()));
         if entrance == Entrance::Admitted {
-            background.spawn(founding::become_voter(shared, raft.clone(), transport.clone()));
+            background.spawn(founding::become_voter(shared.clone(), raft.clone(), transport.clone()));
         }
+        background.spawn(lookout::run(shared, raft.clone()));
         background.spawn(record_stores(raft, transport.clone()));
         readiness.set_ready();
         Ok(Self { core, transport, rpc, server, readiness, background })
@@ -86,10 +88,12 @@ impl Coordinator {
                 return std::future::pending().await;
             };
             tokio::time::sleep(REFUSAL_GRACE).await;
-            // One member's word does not end a node that the others go on speaking to.
+            // One member's word does not end a node that the others go on speaking to, nor one that was in a cluster while
+            // the others are away: it may be that member's disk that was lost.
             if let Some(Refused { by, refusal }) = refused
                 && refusals.borrow().is_some()
                 && raft.status().leader.is_none()
+                && (!has_committed(raft) || leave_no_majority(&transport.refusers(), &voters(raft)))
             {
                 return format!("member {by} refuses this node: {refusal}");
             }
@@ -120,6 +124,23 @@ impl RunningNode for Coordinator {
         }
         self.core.stop().await;
     }
+}
+
+/// Whether this node ever learned that a majority had stored something.
+fn has_committed(raft: &RaftService) -> bool {
+    raft.status().committed.is_some_and(|committed| committed > LogIndex(0))
+}
+
+/// The members with a vote.
+fn voters(raft: &RaftService) -> Vec<NodeId> {
+    let members = raft.members().into_iter();
+    members.filter(|member| member.standing == Standing::Voter).map(|member| member.id).collect()
+}
+
+/// Whether too few voters are left beside those that refuse this node.
+fn leave_no_majority(refusers: &BTreeSet<NodeId>, voters: &[NodeId]) -> bool {
+    let left = voters.iter().filter(|voter| !refusers.contains(voter)).count();
+    left * 2 <= voters.len()
 }
 
 /// Who may speak to this node.
@@ -212,5 +233,19 @@ async fn record_stores(raft: RaftService, transport: Arc<TcpTransport>) {
                 tracing::debug!(%error, "a member's storage is not recorded yet");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_three_that_refuses_ends_no_node_that_was_in_a_cluster_and_two_do() {
+        let voters = [NodeId(1), NodeId(2), NodeId(3)];
+        assert!(!leave_no_majority(&BTreeSet::new(), &voters));
+        assert!(!leave_no_majority(&BTreeSet::from([NodeId(1)]), &voters));
+        assert!(!leave_no_majority(&BTreeSet::from([NodeId(1), NodeId(9)]), &voters), "9 has no vote");
+        assert!(leave_no_majority(&BTreeSet::from([NodeId(1), NodeId(3)]), &voters));
     }
 }

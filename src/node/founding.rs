@@ -3,16 +3,17 @@
 //!
 //! Of several nodes that may found a cluster of one list, the first by name does, so that there is one cluster however they
 //! are started: another one founds only after every peer that comes before it has said that it will not. Whoever finds
-//! that a peer belongs to a cluster already founds nothing, and waits to be called.
+//! that a peer belongs to a cluster already founds nothing, shows that peer who it is, and waits to be called: if its number
+//! is taken there by another storage, it is refused and told so.
 
 use super::NodeError;
 use crate::config::{Config, Peer};
 use crate::ledger::Digest;
 use crate::raft::{
-    AddressError, AdmitReply, AdmitRequest, Member, NodeId, PeerReply, PeerReport, PeerRequest, Probe,
-    RaftService, Standing, StoreIdentity, TcpTransport,
+    AddressError, AdmitReply, AdmitRequest, Member, NodeId, PeerReply, PeerReport, PeerRequest,
+    PeerTransport as _, Probe, RaftService, Standing, StoreIdentity, TcpTransport,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const ASK_LIMIT: Duration = Duration::from_secs(2);
 /// Admission is a change of the membership: it waits for a majority.
 const ADMIT_LIMIT: Duration = Duration::from_secs(15);
+/// Whoever belongs to a cluster that runs is called within this time.
+const CALL_LIMIT: Duration = Duration::from_secs(3);
 /// What keeps a node waiting is told this often.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -105,24 +108,54 @@ async fn admitted(
         address: config.raft.advertise_address.to_string(),
         store: identity.store,
     };
+    let ask = async |address: String| {
+        let asked = PeerRequest::Admit(request.clone());
+        (transport.call_address(&address, asked, ADMIT_LIMIT).await, address)
+    };
     let mut told = None::<tokio::time::Instant>;
-    let mut named: Option<String> = None;
     loop {
-        let mut last = String::new();
-        for address in named.take().iter().chain(&given) {
-            let asked =
-                transport.call_address(address, PeerRequest::Admit(request.clone()), ADMIT_LIMIT).await;
+        let reason = match ask_for_admission(&given, &ask).await? {
+            Admission::Granted(node) => return Ok(node),
+            Admission::NotNow(reason) => reason,
+        };
+        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            told = Some(tokio::time::Instant::now());
+            tracing::warn!(reason, "waits to be admitted to the cluster");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// What a round of asking for admission gave.
+#[derive(Debug, PartialEq, Eq)]
+enum Admission {
+    Granted(NodeId),
+    /// Why, as far as the last one that was asked knows.
+    NotNow(String),
+}
+
+/// One round: asks each of `given`, and once whom it names as the leader. A leader that is gone is named for as long as
+/// there is no other one, so the next round comes after a pause in any case.
+async fn ask_for_admission(
+    given: &[String],
+    ask: &impl AsyncFn(String) -> (Result<PeerReply, AddressError>, String),
+) -> Result<Admission, NodeError> {
+    let mut last = "raft.join names nobody".to_owned();
+    for address in given {
+        let mut named = Some(address.clone());
+        while let Some(whom) = named.take() {
+            let (asked, whom) = ask(whom).await;
             match asked {
                 Ok(PeerReply::Admit(AdmitReply::Admitted { node, cluster })) => {
                     tracing::info!(%node, %cluster, "admitted to the cluster");
-                    return Ok(node);
+                    return Ok(Admission::Granted(node));
                 }
                 Ok(PeerReply::Admit(AdmitReply::NotLeader { leader_address })) => {
-                    last = format!("{address} does not lead");
-                    named = leader_address.filter(|leader| leader != address);
-                    if named.is_some() {
-                        break;
-                    }
+                    last = leader_address.as_ref().map_or_else(
+                        || format!("{whom} does not lead, and knows nobody who does"),
+                        |leader| format!("{whom} says that the node at {leader} leads"),
+                    );
+                    named = leader_address.filter(|leader| whom == *address && leader != address);
                 }
                 Ok(PeerReply::Admit(AdmitReply::Refused(reason))) => {
                     return Err(NodeError::Config(format!("the cluster does not admit this node: {reason}")));
@@ -130,18 +163,12 @@ async fn admitted(
                 Err(error @ AddressError::Refused { .. }) => {
                     return Err(NodeError::Config(error.to_string()));
                 }
-                Ok(_) => last = format!("{address} answered another kind of request"),
+                Ok(_) => last = format!("{whom} answered another kind of request"),
                 Err(error) => last = error.to_string(),
             }
         }
-        if named.is_none() || told.is_none() {
-            if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-                told = Some(tokio::time::Instant::now());
-                tracing::warn!(reason = last, "waits to be admitted to the cluster");
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
     }
+    Ok(Admission::NotNow(last))
 }
 
 /// Asks again, as long as a node that entered by `raft.join` has no vote: the leader that admitted it, and was to give it
@@ -176,6 +203,8 @@ pub(super) async fn found(config: Arc<Config>, raft: RaftService, transport: Arc
         members.insert(raft.node(), Member::new(config.raft.node_id.as_str(), address));
     }
     let own_list = digest_of(&members);
+    let mut lists = OtherLists::default();
+    let began = tokio::time::Instant::now();
     let mut told = None::<tokio::time::Instant>;
     loop {
         match raft.is_initialized().await {
@@ -184,18 +213,76 @@ pub(super) async fn found(config: Arc<Config>, raft: RaftService, transport: Arc
             Ok(true) | Err(_) => return,
         }
         let answers = ask_all(&raft, &members, &transport).await;
-        let is_turn = config.raft.bootstrap && is_turn(raft.node(), &members, &answers);
-        if is_turn {
+        let name_of = |id: &NodeId| members.get(id).map_or("", |member| member.name.as_str());
+        for (id, report) in &answers {
+            lists.tell(name_of(id), own_list, report.first_members);
+        }
+        if config.raft.bootstrap && is_turn(raft.node(), &members, &answers) {
             match raft.initialize(members.clone()).await {
                 Ok(_) => return,
                 Err(error) => tracing::error!(%error, "the cluster could not be founded"),
             }
         }
-        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+        let cluster = answers.values().find_map(|report| report.cluster);
+        if cluster.is_some() {
+            show(&raft, &members, &answers, &transport).await;
+        }
+        // For a moment it is no news that the cluster has not called yet.
+        let is_late = cluster.is_none() || began.elapsed() >= CALL_LIMIT;
+        if is_late && told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
             told = Some(tokio::time::Instant::now());
-            tell(&config, &members, own_list, &answers);
+            match cluster {
+                Some(cluster) => tracing::warn!(
+                    %cluster,
+                    "the nodes of raft.peers belong to a cluster that does not call this one: if it was removed, or is new, give \
+                     it an empty raft.data_dir, a new raft.node_id and raft.join instead of raft.peers"
+                ),
+                None => tell(&config, &members, &answers),
+            }
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Speaks as a member to those that have a cluster already: they judge whether this node is the one that they know by its
+/// number, and refuse it if it is not, which ends the process.
+async fn show(
+    raft: &RaftService,
+    members: &BTreeMap<NodeId, Member>,
+    answers: &Answers,
+    transport: &TcpTransport,
+) {
+    let with_cluster = members.iter().filter(|(id, _)| answers.get(id).is_some_and(|r| r.cluster.is_some()));
+    let shown = with_cluster.map(|(&id, member)| {
+        let probe = PeerRequest::Probe(Probe { sender: raft.report(), state_hash_at: None });
+        transport.call(id, member, probe, ASK_LIMIT)
+    });
+    for refused in futures_util::future::join_all(shown).await.into_iter().filter_map(Result::err) {
+        tracing::debug!(error = %refused, "a member of the cluster does not take this node for one");
+    }
+}
+
+/// Whose list of first members differs from this node's, as far as that was told.
+#[derive(Debug, Default)]
+pub(super) struct OtherLists(BTreeSet<String>);
+
+impl OtherLists {
+    /// Tells, once a peer, that its list is another one; whether it was told now.
+    pub(super) fn tell(&mut self, peer: &str, own: Option<Digest>, theirs: Option<Digest>) -> bool {
+        let differ = own.is_some() && theirs.is_some() && own != theirs;
+        if !differ {
+            self.0.remove(peer);
+            return false;
+        }
+        let is_news = self.0.insert(peer.to_owned());
+        if is_news {
+            tracing::error!(
+                peer,
+                "raft.peers of this node and of the peer differ: write the same list on all first members, or they may not form \
+                 one cluster"
+            );
+        }
+        is_news
     }
 }
 
@@ -230,18 +317,8 @@ fn is_turn(own: NodeId, members: &BTreeMap<NodeId, Member>, answers: &Answers) -
     !somebody_has_a_cluster && earlier_ones_leave_it
 }
 
-/// Says what the node waits for, and who has another list of first members.
-fn tell(config: &Config, members: &BTreeMap<NodeId, Member>, own_list: Option<Digest>, answers: &Answers) {
-    for (id, report) in answers {
-        if report.first_members.is_some() && report.first_members != own_list {
-            let name = members.get(id).map_or("", |member| member.name.as_str());
-            tracing::error!(
-                peer = name,
-                "raft.peers of this node and of the peer differ: write the same list on all first members, or they will not \
-                 form one cluster"
-            );
-        }
-    }
+/// Says what the node waits for.
+fn tell(config: &Config, members: &BTreeMap<NodeId, Member>, answers: &Answers) {
     let silent: Vec<&str> =
         members.iter().filter(|(id, _)| !answers.contains_key(id)).map(|(_, m)| m.name.as_str()).collect();
     let silent: Vec<&&str> = silent.iter().filter(|name| **name != config.raft.node_id.as_str()).collect();
@@ -298,5 +375,37 @@ mod tests {
         let cluster = Some(ClusterId::default());
         let answers = Answers::from([(NodeId(3), report(true, cluster))]);
         assert!(!is_turn(NodeId(1), &all, &answers));
+    }
+
+    #[test]
+    fn a_peer_with_another_list_is_told_of_once() {
+        let list = |names: &[&str]| digest_of(&members(names));
+        let (own, other) = (list(&["c-1", "c-2"]), list(&["c-1", "c-3"]));
+        let mut lists = OtherLists::default();
+        assert!(!lists.tell("c-2", own, own));
+        assert!(!lists.tell("c-2", own, None), "who joined has no list");
+        assert!(lists.tell("c-2", own, other));
+        assert!(!lists.tell("c-2", own, other));
+        assert!(lists.tell("c-3", own, other), "another peer is news");
+        assert!(!lists.tell("c-2", own, own) && lists.tell("c-2", own, other), "it was well in between");
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_is_gone_and_still_named_is_asked_once_a_round() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let ask = async |address: String| {
+            asked.borrow_mut().push(address.clone());
+            let reply = if address == "gone:7000" {
+                Err(AddressError::Unreachable { address: address.clone(), reason: "refused".to_owned() })
+            } else {
+                let leader_address = Some("gone:7000".to_owned());
+                Ok(PeerReply::Admit(AdmitReply::NotLeader { leader_address }))
+            };
+            (reply, address)
+        };
+        let given = ["a:7000".to_owned(), "b:7000".to_owned()];
+        let round = ask_for_admission(&given, &ask).await.unwrap();
+        assert!(matches!(round, Admission::NotNow(reason) if reason.contains("gone:7000")));
+        assert_eq!(*asked.borrow(), ["a:7000", "gone:7000", "b:7000", "gone:7000"]);
     }
 }

@@ -9,6 +9,7 @@ mod demo;
 mod dev;
 mod founding;
 mod gateway;
+mod lookout;
 mod parts;
 mod process;
 mod worker;

@@ -140,9 +140,13 @@ pub(super) fn token(config: &Config) -> Result<Option<ClusterToken>, NodeError> 
     config.cluster.token_file.as_deref().map(read).transpose()
 }
 
-/// Who may change the cluster: who knows its token; without one, whoever reaches the port.
+/// Who may change the cluster: who knows its token. Without one, whoever reaches the port; but nobody where certificates say
+/// that the network is not trusted, since the HTTP port asks for none.
 pub(super) fn admin_gate(config: &Config) -> Result<AdminGate, NodeError> {
-    let token = token(config)?;
-    Ok(token
-        .map_or_else(AdminGate::open, |token| AdminGate::for_holders_of(move |shown| token.matches(shown))))
+    let is_exposed = config.raft.tls_enabled && !config.cluster.insecure && !config.http.host.is_loopback();
+    Ok(match token(config)? {
+        Some(token) => AdminGate::for_holders_of(move |shown| token.matches(shown)),
+        None if is_exposed => AdminGate::for_holders_of(|_| false),
+        None => AdminGate::open(),
+    })
 }

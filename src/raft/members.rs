@@ -4,11 +4,12 @@
 //! entry that the log did not have before its admission, so a number that was removed never returns.
 //!
 //! Refused: two members of one name, a second store under one number, the promotion of a member that lags or is out of
-//! reach (it could cost the majority), and changes that leave no voter. Every change waits for a majority, for a limited
-//! time.
+//! reach (it could cost the majority), and changes that leave no voter, or too few that answer. Every change waits for a
+//! majority, for a limited time.
 
 use super::error::AdminError;
 use super::files::lock;
+use super::guard::is_majority;
 use super::service::local::Local;
 use super::transfer::{self, Waiting};
 use super::transport::{AdmitReply, AdmitRequest};
@@ -26,6 +27,8 @@ pub(super) const FOUNDERS_MAX: u64 = 1000;
 const LAG_MAX: u64 = 256;
 /// Members at most: each is probed by each other.
 const MEMBERS_MAX: usize = 64;
+/// Bytes of a name or an address at most: both are in every copy of the membership.
+const TEXT_BYTES_MAX: usize = 255;
 /// How often it is looked whether an admitted learner has caught up.
 const PROMOTE_EVERY: Duration = Duration::from_millis(250);
 
@@ -85,6 +88,13 @@ pub(super) async fn add_learner(
     address: String,
     store: StoreId,
 ) -> Result<NodeId, AdminError> {
+    for (what, text) in [("name", &name), ("address", &address)] {
+        if text.is_empty() || text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control) {
+            return Err(AdminError::Refused(format!(
+                "a member's {what} has 1 to {TEXT_BYTES_MAX} printable characters"
+            )));
+        }
+    }
     let _admin = begin(local).await?;
     let (_, members) = local.membership();
     if let Some((&id, member)) = members.iter().find(|(_, member)| member.store == Some(store)) {
@@ -253,7 +263,8 @@ fn no_member(id: NodeId) -> AdminError {
     AdminError::Refused(format!("there is no member {id}"))
 }
 
-/// Prepares that a voter gives up its vote: not the last one, and the leader hands over before.
+/// Prepares that a voter gives up its vote: not the last one, not one without which the others are no majority, and the
+/// leader hands over before.
 async fn leave(
     local: &Local,
     waiting: &Waiting,
@@ -263,12 +274,28 @@ async fn leave(
     if voters.iter().any(|set| set.iter().all(|voter| *voter == id)) {
         return Err(AdminError::Refused(format!("member {id} is the only voter")));
     }
+    // Such a change could neither be committed nor be taken back: a majority without `id` is needed for both.
+    let soon = Instant::now() + local.timing.election_timeout_max;
+    if !transfer::until(soon, || others_are_majority(local, &voters, id)).await {
+        return Err(AdminError::Unavailable(format!(
+            "without member {id} too few voters are in reach: nothing could be committed any more; bring back or remove those \
+             that are out of reach first"
+        )));
+    }
     if id == local.node {
         let deadline = Instant::now() + local.timing.proposal_time_limit;
         transfer::hand_over_locked(local, waiting, None, deadline).await?;
         return Err(AdminError::NotLeader { leader: local.leader_info() });
     }
     Ok(ChangeMembers::RemoveVoters(BTreeSet::from([id])))
+}
+
+/// Whether of the voters without `id` a majority answers.
+fn others_are_majority(local: &Local, voters: &[BTreeSet<NodeId>], id: NodeId) -> bool {
+    let in_reach = local.peers.in_reach(local.timing.election_timeout_max);
+    let others: Vec<BTreeSet<NodeId>> =
+        voters.iter().map(|set| set.iter().copied().filter(|voter| *voter != id).collect()).collect();
+    is_majority(&others, |voter| *voter == local.node || in_reach.contains_key(voter))
 }
 
 /// Begins a change: one at a time, and only where the leader is.

@@ -121,6 +121,10 @@ async fn a_name_belongs_to_one_storage_and_a_number_never_returns() {
     let AdmitReply::Refused(text) = wiped.ask(&cluster, leader, "four").await else { panic!("admitted") };
     assert!(text.contains(&format!("remove member {id}")), "{text}");
     assert!(matches!(joiner.ask(&cluster, leader, "five").await, AdmitReply::Refused(_)));
+    for wrong in [String::new(), "n".repeat(10_000), "two\nlines".to_owned()] {
+        let answer = Joiner::new().ask(&cluster, leader, &wrong).await;
+        assert!(matches!(&answer, AdmitReply::Refused(text) if text.contains("printable")), "{answer:?}");
+    }
     // Another address of the same member is noted.
     assert_eq!(raft.add_learner("four", "mem:moved", joiner.identity.store).await, Ok(id));
     let members = raft.members();
@@ -170,6 +174,32 @@ async fn voters_are_demoted_and_removed_down_to_the_last_one() {
     }
     raft.promote(third).await.unwrap();
     assert_eq!(standing(raft, third), Some(Standing::Voter));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_whose_leaving_would_cost_the_majority_stays() {
+    let cluster = Cluster::start(3, unchanged).await;
+    cluster.commit(register()).await;
+    let leader = cluster.leader().await;
+    let raft = cluster.node(leader);
+    let [lost, kept] = cluster.others(leader)[..] else { panic!("three nodes") };
+    cluster.network.isolate(lost, cluster.ids());
+    poll_until("it is missed", || {
+        let reports = raft.peer_reports();
+        (reports.get(&lost).is_none_or(|(_, age)| *age > Duration::from_secs(1))).then_some(())
+    })
+    .await;
+    for refused in [raft.remove(kept).await, raft.demote(kept).await] {
+        assert!(
+            matches!(&refused, Err(AdminError::Unavailable(text)) if text.contains("out of reach")),
+            "{refused:?}"
+        );
+    }
+    // Nothing is under way that could not be ended: the cluster goes on, and the lost one can be removed.
+    raft.propose(submit(1, 10)).await.unwrap().reply.unwrap();
+    raft.remove(lost).await.unwrap();
+    raft.remove(kept).await.unwrap();
+    raft.propose(submit(2, 10)).await.unwrap().reply.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -147,6 +147,7 @@ async fn a_member_that_comes_back_with_a_wiped_disk_is_refused_and_told_what_to_
     let Refusal::Store { node, recorded, found, .. } = &refused.refusal else { panic!("{refused:?}") };
     assert_eq!((*node, *recorded, *found), (id, store, wiped.raft.store_id()));
     assert!(refused.refusal.to_string().contains("zkpnet cluster remove 3"), "{}", refused.refusal);
+    assert!(wiped.transport.refusers().contains(&refused.by));
     commit(&nodes, submit(1, 100)).await;
     assert_eq!(wiped.raft.status().last_log, None, "the wiped node was given the log");
 }

@@ -136,7 +136,7 @@ async fn acknowledged_entries_are_there_after_a_restart_and_outvote_a_shorter_lo
     let reply = one.append(real.id, 1, None, entries, Some(one.log_id(1, 2))).await;
     assert!(matches!(reply, AppendEntriesResponse::Success), "{reply:?}");
     real.restart().await;
-    assert_eq!(real.raft.status().last_log, Some(LogIndex(2)));
+    poll_until("its log is told", || (real.raft.status().last_log == Some(LogIndex(2))).then_some(())).await;
     pass_a_lease().await;
     let shorter = two.ask_for_a_vote(real.id, 50, Some(one.log_id(1, 1))).await;
     assert!(!shorter.vote_granted, "a log without an acknowledged entry was elected");
@@ -161,8 +161,12 @@ async fn a_delayed_message_of_a_deposed_leader_changes_nothing() {
         matches!(reply, AppendEntriesResponse::HigherVote(vote) if vote.leader_id.term == 2),
         "{reply:?}"
     );
-    let status = real.raft.status();
-    assert_eq!((status.term.0, status.last_log, status.applied), (2, Some(LogIndex(2)), Some(LogIndex(2))));
+    let told = || {
+        let status = real.raft.status();
+        (status.term.0, status.last_log, status.applied)
+    };
+    poll_until("its log is told", || (told() == (2, Some(LogIndex(2)), Some(LogIndex(2)))).then_some(()))
+        .await;
     assert!(!has_task(&real.raft, 201) && !has_task(&real.raft, 202));
 }
 
@@ -204,7 +208,7 @@ async fn what_conflicts_after_a_compaction_is_replaced_where_it_stands() {
     let reply = new.append(real.id, 2, Some(old.log_id(1, 5)), replaced, commit).await;
     assert!(matches!(reply, AppendEntriesResponse::Success), "{reply:?}");
     poll_until("the new ones are applied", || has_task(&real.raft, 107).then_some(())).await;
-    assert_eq!(real.raft.status().last_log, Some(LogIndex(7)));
+    poll_until("its log is told", || (real.raft.status().last_log == Some(LogIndex(7))).then_some(())).await;
     assert!(has_task(&real.raft, 106) && (202..=205).all(|number| has_task(&real.raft, number)));
     assert!((206..=208).all(|number| !has_task(&real.raft, number)), "an entry that was replaced is applied");
 }

@@ -27,7 +27,7 @@ use futures_util::future::BoxFuture;
 use handshake::Judge;
 use lane::{Lane, LaneKind, Outgoing, QUEUE_MAX, Ticket};
 use refusal::Reports;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -160,6 +160,7 @@ struct Shared {
     next_id: AtomicU64,
     seen: Mutex<BTreeMap<NodeId, StoreId>>,
     refused: watch::Sender<Option<Refused>>,
+    refusers: Mutex<BTreeSet<NodeId>>,
     reports: Reports,
     closing: watch::Sender<bool>,
     handshakes: Arc<Semaphore>,
@@ -191,6 +192,7 @@ impl TcpTransport {
             next_id: AtomicU64::new(0),
             seen: Mutex::default(),
             refused: watch::Sender::new(None),
+            refusers: Mutex::default(),
             reports: Reports::default(),
             closing: watch::Sender::new(false),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
@@ -228,6 +230,12 @@ impl TcpTransport {
     #[must_use]
     pub fn refusals(&self) -> watch::Receiver<Option<Refused>> {
         self.shared.refused.subscribe()
+    }
+
+    /// The members that refused this node, and were not spoken to since.
+    #[must_use]
+    pub fn refusers(&self) -> BTreeSet<NodeId> {
+        lock(&self.shared.refusers).clone()
     }
 
     /// Asks an address rather than a member, as one who is no member yet: [`PeerRequest::Admit`] and [`PeerRequest::Probe`] are
@@ -407,8 +415,19 @@ impl Shared {
         judge(Judge { node, cluster: self.cluster(), data_key_print: &self.options.data_key_print })
     }
 
+    /// A member refuses this node.
+    fn was_refused(&self, by: NodeId, refusal: Refusal) {
+        let mut refusers = lock(&self.refusers);
+        if refusers.len() < STORES_MAX {
+            refusers.insert(by);
+        }
+        drop(refusers);
+        self.refused.send_replace(Some(Refused { by, refusal }));
+    }
+
     /// A handshake with a member succeeded.
     fn met(&self, node: NodeId, store: StoreId) {
+        lock(&self.refusers).remove(&node);
         self.reports.forget(&format!("node {node}"));
         self.refused.send_if_modified(|refused| refused.take_if(|refused| refused.by == node).is_some());
         let mut seen = lock(&self.seen);

@@ -91,13 +91,13 @@ impl Cluster {
             let config = cluster.configs().worker(host);
             cluster.add("worker", host, &config, &[]);
         }
-        let config = cluster.configs().gateway("gateway");
+        let config = cluster.configs().gateway("gateway", &cluster.coordinators);
         cluster.add("gateway", "gateway", &config, &[]);
         prepare(&mut cluster);
         let hosts: Vec<String> = cluster.processes.keys().cloned().collect();
         hosts.iter().for_each(|host| cluster.start_host(host));
         cluster.leader();
-        assert_eq!(cluster.fallen(), [String::new(); 0], "processes that ended at start");
+        assert_eq!(cluster.fallen(), Vec::<String>::new(), "processes that ended at start");
         cluster.prove_one("first");
         cluster
     }
@@ -118,6 +118,13 @@ impl Cluster {
         self.add("coordinator", host, &config, &[]);
         self.coordinators.push(host.to_owned());
         self.start_host(host);
+    }
+
+    /// Tells the gateway of the coordinators that there are now, as an operator would: by its file and a restart.
+    pub(crate) fn reconfigure_gateway(&mut self) {
+        self.configs().gateway("gateway", &self.coordinators);
+        self.kill("gateway");
+        self.start_host("gateway");
     }
 
     /// The folder that holds configurations, data and logs.

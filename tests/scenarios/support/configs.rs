@@ -100,10 +100,9 @@ shutdown:
         self.write(host, &text)
     }
 
-    /// The gateway in front of them.
-    pub(crate) fn gateway(&self, host: &str) -> PathBuf {
-        let coordinators: Vec<String> =
-            self.founders.iter().map(|founder| format!("\"{founder}:8090\"")).collect();
+    /// The gateway in front of these coordinators.
+    pub(crate) fn gateway(&self, host: &str, coordinators: &[String]) -> PathBuf {
+        let coordinators: Vec<String> = coordinators.iter().map(|host| format!("\"{host}:8090\"")).collect();
         let text = format!(
             "gateway:
   coordinators: [{}]

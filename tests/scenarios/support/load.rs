@@ -146,10 +146,18 @@ impl Load {
     }
 
     /// Ends the clients; what they had begun is in the book.
-    pub(crate) fn stop(self) {
+    pub(crate) fn stop(mut self) {
         self.stop.store(true, Ordering::SeqCst);
         // A client that panicked was told something that makes no sense.
-        self.clients.into_iter().for_each(|client| client.join().unwrap());
+        self.clients.drain(..).for_each(|client| client.join().unwrap());
+    }
+}
+
+/// A scenario that fails takes its clients with it: the next one's hosts have the same addresses.
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.clients.drain(..).for_each(|client| drop(client.join()));
     }
 }
 

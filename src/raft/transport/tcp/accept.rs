@@ -9,7 +9,7 @@ use super::dial::HANDSHAKE_TIME_LIMIT;
 use super::frame::{self, Failure, Stream, ToAcceptor, ToDialler, WireError};
 use super::handshake::{self, Claim, Credentials, HandshakeError, Hello, Judge, Purpose, Welcome};
 use super::lane::AbortOnDrop;
-use super::refusal::{Refusal, Refused};
+use super::refusal::Refusal;
 use crate::raft::transport::{PeerReply, PeerRequest};
 use crate::raft::types::{ClusterId, NodeId};
 use crate::tls::role_of;
@@ -175,7 +175,7 @@ fn report(shared: &Shared, hello: Option<&Hello>, error: &HandshakeError, warn: 
             if shared.reports.is_new(&format!("node {by}"), &refusal.to_string()) {
                 tracing::warn!(peer = %by, "a member refuses this node: {refusal}");
             }
-            shared.refused.send_replace(Some(Refused { by, refusal: refusal.clone() }));
+            shared.was_refused(by, refusal.clone());
         }
         (HandshakeError::Refused(refusal), Some(node)) => {
             if shared.reports.is_new(&format!("node {node}"), &refusal.to_string()) {

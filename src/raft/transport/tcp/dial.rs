@@ -3,7 +3,7 @@
 use super::Shared;
 use super::frame::Stream;
 use super::handshake::{self, Claim, Credentials, HandshakeError, Hello, Judge, Purpose, Welcome};
-use super::refusal::{Refusal, Refused};
+use super::refusal::Refusal;
 use crate::raft::types::{NodeId, StoreId};
 use crate::tls::role_of;
 use rustls::pki_types::ServerName;
@@ -61,7 +61,7 @@ pub(super) async fn dial_member(
             if shared.reports.is_new(&peer, &refusal.to_string()) {
                 tracing::warn!(peer = %to, %address, "a member refuses this node: {refusal}");
             }
-            shared.refused.send_replace(Some(Refused { by: to, refusal: refusal.clone() }));
+            shared.was_refused(to, refusal.clone());
             Err(DialError::Refused(refusal))
         }
     }

@@ -4,7 +4,7 @@ use crate::raft::files::lock;
 use crate::raft::types::{ClusterId, NodeId, StoreId};
 use crate::tls::{CertRole, RoleError};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 /// Why a connection was refused. Both sides are told the same, so the texts speak of neither as "this node".
@@ -109,23 +109,28 @@ pub struct Refused {
 
 /// Remembers what was reported of whom, so that a cause is reported once and not with every retry.
 #[derive(Debug, Default)]
-pub(super) struct Reports(Mutex<BTreeMap<String, String>>);
+pub(super) struct Reports(Mutex<BTreeMap<String, BTreeSet<String>>>);
 
 /// Peers that are remembered; beyond that all are forgotten, and reported once more.
 const PEERS_MAX: usize = 256;
+/// Causes that are remembered of one peer; the two directions may differ in theirs, and several processes share an address.
+const CAUSES_MAX: usize = 16;
 
 impl Reports {
-    /// Whether this is news of `peer`. Each peer has one cause at a time.
+    /// Whether this is news of `peer`.
     pub(super) fn is_new(&self, peer: &str, cause: &str) -> bool {
         let mut reported = lock(&self.0);
-        if reported.get(peer).is_some_and(|known| known == cause) {
+        if reported.get(peer).is_some_and(|known| known.contains(cause)) {
             return false;
         }
-        if reported.len() >= PEERS_MAX {
+        if reported.len() >= PEERS_MAX && !reported.contains_key(peer) {
             reported.clear();
         }
-        reported.insert(peer.to_owned(), cause.to_owned());
-        true
+        let causes = reported.entry(peer.to_owned()).or_default();
+        if causes.len() >= CAUSES_MAX {
+            causes.clear();
+        }
+        causes.insert(cause.to_owned())
     }
 
     /// All is well with this peer: what comes next is news.
@@ -145,8 +150,13 @@ mod tests {
         assert!(!reports.is_new("node 1", "token"));
         assert!(reports.is_new("node 2", "token"));
         assert!(reports.is_new("node 1", "cluster"));
+        assert!(!reports.is_new("node 1", "token"), "two causes in turn are told once each");
         reports.forget("node 1");
         assert!(reports.is_new("node 1", "cluster"));
+        for cause in 0..2 * CAUSES_MAX {
+            reports.is_new("node 1", &cause.to_string());
+        }
+        assert!(lock(&reports.0).values().all(|causes| causes.len() <= CAUSES_MAX));
         for peer in 0..2 * PEERS_MAX {
             reports.is_new(&peer.to_string(), "x");
         }
