@@ -10,7 +10,7 @@
 # seals the input (ChaCha20-Poly1305), looks for repetitions, and queues the task. No worker is connected, so that nothing is
 # proved meanwhile. All processes and the load share this machine's cores.
 #
-# Installs etcd-server and wrk (Debian) when they are missing and this is root. ZKPNET_BINARY names another zkpnet than
+# Installs etcd-server and wrk (Debian) when they are missing and this is root. ZKP_BINARY names another zkpnet than
 # target/release/zkpnet.
 set -euo pipefail
 
@@ -40,9 +40,9 @@ need() { # need COMMAND PACKAGE
 need etcd etcd-server
 need wrk wrk
 need python3 python3
-zkpnet=${ZKPNET_BINARY:-${CARGO_TARGET_DIR:-$root/target}/release/zkpnet}
+zkpnet=${ZKP_BINARY:-${CARGO_TARGET_DIR:-$root/target}/release/zkpnet}
 # A node refuses variables that it does not know.
-export -n ZKPNET_BINARY
+export -n ZKP_BINARY
 [ -x "$zkpnet" ] || (cd "$root" && cargo build --release --quiet)
 
 pids=() keeps_logs=

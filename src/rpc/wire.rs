@@ -277,7 +277,8 @@ mod tests {
             news: News::Failed(FailureCause::new(FailureKind::InvalidProof, "x")),
         });
         assert!(report(good.clone()).is_ok());
-        let spoilt: [(&str, fn(&mut proto::ReportRequest)); 5] = [
+        type Spoil = fn(&mut proto::ReportRequest);
+        let spoilt: [(&str, Spoil); 5] = [
             ("worker", |r| r.worker = "no such name".into()),
             ("lease", |r| r.lease = None),
             ("lease.task", |r| r.lease.as_mut().unwrap().task.push(0)),
