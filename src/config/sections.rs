@@ -185,7 +185,7 @@ section! {
 section! {
     /// What the gateway stands in front of.
     GatewayConfig = "gateway"
-    /// Coordinators' HTTP addresses, one or several; the gateway finds the leader among them.
+    /// Coordinators' HTTP addresses, one or several; the gateway learns of the others and finds the leader.
     coordinators: Vec<Address> = Same("127.0.0.1:8090"), Type, Roles::DOOR, Now;
     /// How long a request waits for a leader during a failover before it is answered 503.
     failover_wait: Duration = Same("10s"), Between("0ms", "1h"), Roles::DOOR, Now;

@@ -6,12 +6,13 @@
 //! known paths, known headers, bodies of bounded size in a frame of its own.
 //!
 //! In reading order: `routes` (what is passed on, and how), `forward` (around every request), `write` and `read` (the two
-//! kinds of patience), `coordinators` (who leads, who answers), `upstream` (one exchange), `verdict` (what an answer means
-//! for a repetition), `headers`, `pages` (what the gateway says of itself).
+//! kinds of patience), `coordinators` (who leads, who answers), `members` (which there are), `upstream` (one exchange),
+//! `verdict` (what an answer means for a repetition), `headers`, `pages` (what the gateway says of itself).
 
 mod coordinators;
 mod forward;
 mod headers;
+mod members;
 mod pages;
 mod read;
 mod routes;
@@ -38,7 +39,7 @@ const READS_IN_HAND_MAX: usize = 8192;
 pub struct GatewayOptions {
     /// The server that clients speak to.
     pub http: HttpOptions,
-    /// The coordinators' HTTP addresses, `host:port`.
+    /// Coordinators' HTTP addresses, `host:port`; further ones are learned from them.
     pub coordinators: Vec<String>,
     /// How long a request waits for a coordinator that can fulfil it, from its first failure on.
     pub failover_wait: Duration,

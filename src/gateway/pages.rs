@@ -18,7 +18,7 @@ const VIEW_AGE_MAX: Duration = Duration::from_millis(500);
 #[derive(Serialize)]
 struct HealthDocument<'a> {
     status: Status,
-    /// The leader's address as it is configured here.
+    /// The leader's address as it is configured here, or learned.
     leader: Option<&'a str>,
     coordinators: Vec<CoordinatorDocument<'a>>,
 }
@@ -59,7 +59,7 @@ async fn view(door: &Door) -> View {
 }
 
 fn judge(view: &View) -> Status {
-    let all_well = view.said.iter().all(|said| said.as_ref().is_ok_and(|said| said.status == "healthy"));
+    let all_well = view.said.iter().all(|(_, said)| said.as_ref().is_ok_and(|said| said.status == "healthy"));
     match view.leader {
         None => Status::Unhealthy,
         Some(_) if all_well => Status::Healthy,
@@ -70,14 +70,14 @@ fn judge(view: &View) -> Status {
 /// How it does; 200 whenever it serves.
 pub(super) async fn health(door: web::Data<Door>) -> HttpResponse {
     let view = view(&door).await;
-    let coordinators = door.coordinators.addresses().zip(&view.said).map(|(address, said)| {
+    let coordinators = view.said.iter().map(|(coordinator, said)| {
         let (error, said) = match said {
             Ok(said) => (None, Some(said)),
             Err(error) => (Some(error.as_str()), None),
         };
         let raft = said.and_then(|said| said.raft.as_ref());
         CoordinatorDocument {
-            address,
+            address: coordinator.address(),
             reachable: said.is_some(),
             coordinator_id: said.and_then(|said| said.coordinator_id.as_deref()),
             status: said.map(|said| said.status.as_str()),
@@ -89,7 +89,7 @@ pub(super) async fn health(door: web::Data<Door>) -> HttpResponse {
     });
     HttpResponse::Ok().json(HealthDocument {
         status: judge(&view),
-        leader: view.leader.map(|leader| door.coordinators.address(leader)),
+        leader: view.leader.as_ref().map(|leader| leader.address()),
         coordinators: coordinators.collect(),
     })
 }
@@ -145,8 +145,8 @@ pub(super) async fn metrics(door: web::Data<Door>) -> HttpResponse {
     );
     text.push_str("# HELP zkpnet_gateway_coordinator_reachable Whether a coordinator answers its health.\n");
     text.push_str("# TYPE zkpnet_gateway_coordinator_reachable gauge\n");
-    for (address, said) in door.coordinators.addresses().zip(&view.said) {
-        let reachable = u64::from(said.is_ok());
+    for (coordinator, said) in &view.said {
+        let (address, reachable) = (coordinator.address(), u64::from(said.is_ok()));
         let _ =
             writeln!(text, "zkpnet_gateway_coordinator_reachable{{coordinator=\"{address}\"}} {reachable}");
     }

@@ -3,8 +3,9 @@
 //! Any coordinator answers a linearizable read, so that a read has no home. A read that waits for a task's end is put in
 //! slices, each with what is left of its time: a coordinator that dies, hangs or ends costs a slice and not the wait.
 
-use super::coordinators::{Coordinators, Place};
+use super::coordinators::Coordinators;
 use super::forward::Patience;
+use super::members::Coordinator;
 use super::upstream::{Outgoing, Reply};
 use super::verdict::{Verdict, verdict};
 use crate::http::{Problem, ProblemCode, requested_wait};
@@ -34,7 +35,7 @@ enum Round {
 
 struct Answered {
     reply: Reply,
-    by: Place,
+    by: Arc<Coordinator>,
     /// Whether the coordinator waited, if not for as long as it was asked to.
     has_waited: bool,
 }
@@ -93,7 +94,7 @@ pub(super) async fn read_waiting(
                     continue;
                 }
                 // One that is ending waits for nothing.
-                coordinators.does_badly(by);
+                by.does_badly();
                 latest = Some(reply);
             }
         }
@@ -125,7 +126,7 @@ async fn round(coordinators: &Arc<Coordinators>, question: &Question<'_>) -> Res
             outgoing.target = with_wait(&outgoing.target, slice)?;
         }
         let slice = slice.unwrap_or_default();
-        let Ok(reply) = coordinators.exchange(by, &outgoing, rest.min(slice + ATTEMPT_LIMIT)).await else {
+        let Ok(reply) = coordinators.exchange(&by, &outgoing, rest.min(slice + ATTEMPT_LIMIT)).await else {
             continue;
         };
         match verdict(&reply) {
@@ -135,7 +136,7 @@ async fn round(coordinators: &Arc<Coordinators>, question: &Question<'_>) -> Res
             }
             // One that is busy does not do badly, and yet another one may have time.
             Verdict::Busy | Verdict::Defect => worth_telling = Some(reply),
-            Verdict::Elsewhere | Verdict::Unknown => coordinators.does_badly(by),
+            Verdict::Elsewhere | Verdict::Unknown => by.does_badly(),
         }
     }
     Ok(Round::Failed(worth_telling))

@@ -5,12 +5,14 @@
 //! is put to whoever leads then, until an answer is the last word or the patience is at its end. If nobody can say by then
 //! whether it was done, the client is told just that.
 
-use super::coordinators::{Coordinators, Place};
+use super::coordinators::Coordinators;
 use super::forward::Patience;
+use super::members::Coordinator;
 use super::upstream::{ExchangeError, Outgoing, Reply};
 use super::verdict::{Verdict, verdict};
 use crate::http::{Problem, ProblemCode};
 use metrics::counter;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -31,7 +33,7 @@ enum Attempt {
 
 /// Fulfils a write that may be repeated.
 pub(super) async fn write(
-    coordinators: &Coordinators,
+    coordinators: &Arc<Coordinators>,
     outgoing: Outgoing,
     mut patience: Patience,
     limit: Duration,
@@ -40,14 +42,14 @@ pub(super) async fn write(
     let mut may_be_done = None;
     loop {
         if let Some(leader) = coordinators.leader().await {
-            match attempt(coordinators, leader, &outgoing, deadline).await {
+            match attempt(coordinators, &leader, &outgoing, deadline).await {
                 Attempt::Answered(reply) => return Ok(reply),
                 // An earlier attempt may still be on its way: then "nothing was stored" is not known to be true.
                 Attempt::Refused(reply) if may_be_done.is_none() => return Ok(reply),
                 Attempt::Refused(_) => {}
-                Attempt::NotDone => coordinators.not_the_leader(leader),
+                Attempt::NotDone => coordinators.not_the_leader(&leader),
                 Attempt::MayBeDone(reply) => {
-                    coordinators.not_the_leader(leader);
+                    coordinators.not_the_leader(&leader);
                     may_be_done = Some(reply);
                 }
             }
@@ -74,8 +76,8 @@ fn given_up(may_be_done: Option<Option<Reply>>) -> Result<Reply, Problem> {
 }
 
 async fn attempt(
-    coordinators: &Coordinators,
-    leader: Place,
+    coordinators: &Arc<Coordinators>,
+    leader: &Arc<Coordinator>,
     outgoing: &Outgoing,
     deadline: Instant,
 ) -> Attempt {
@@ -97,11 +99,11 @@ async fn attempt(
 }
 
 /// Comes back when an answer is late and another coordinator leads: one that hangs never says that it does not.
-async fn deposed(coordinators: &Coordinators, leader: Place) {
+async fn deposed(coordinators: &Arc<Coordinators>, leader: &Arc<Coordinator>) {
     loop {
         tokio::time::sleep(LATE).await;
         let view = coordinators.refreshed(Instant::now() - LATE / 2).await;
-        if view.leader.is_some_and(|other| other != leader) {
+        if view.leader.is_some_and(|other| !Arc::ptr_eq(&other, leader)) {
             return;
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// A request as it arrived; header names in lower case.
@@ -43,6 +43,12 @@ pub(crate) fn problem(status: u16, code: &str) -> Deed {
     answer(status, &json!({"status": status, "code": code, "success": false}))
 }
 
+/// The page of a cluster with these members; each is named as it names itself.
+pub(crate) fn page(members: &[&Fake]) -> Deed {
+    let member = |fake: &&Fake| json!({"name": fake.addr.to_string(), "http_address": fake.addr.to_string(), "kind": "voter"});
+    answer(200, &json!({"success": true, "members": members.iter().map(member).collect::<Vec<_>>()}))
+}
+
 /// Submissions that were stored, by idempotency key: what a whole cluster shares.
 #[derive(Clone, Default)]
 pub(crate) struct Stored(Arc<Mutex<HashMap<String, String>>>);
@@ -68,13 +74,16 @@ struct Shared {
     script: Script,
     /// Whether it leads, and in which term.
     leads: Mutex<(bool, u64)>,
+    /// What `/api/v1/cluster` does, and how often it did.
+    page: Mutex<Deed>,
+    pages: AtomicUsize,
     seen: Mutex<Vec<Seen>>,
     arrived: Condvar,
     is_down: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
 
-/// A coordinator; it answers `/health` by its role and everything else by its script.
+/// A coordinator; it answers `/health` by its role, the members by a page, and everything else by its script.
 #[derive(Clone)]
 pub(crate) struct Fake {
     pub(crate) addr: SocketAddr,
@@ -88,6 +97,8 @@ impl Fake {
         let shared = Arc::new(Shared {
             script: Box::new(script),
             leads: Mutex::new((leads, 1)),
+            page: Mutex::new(problem(503, "unavailable")),
+            pages: AtomicUsize::new(0),
             seen: Mutex::default(),
             arrived: Condvar::new(),
             is_down: AtomicBool::new(false),
@@ -117,6 +128,15 @@ impl Fake {
         *self.shared.leads.lock().unwrap() = (leads, term);
     }
 
+    pub(crate) fn set_page(&self, page: Deed) {
+        *self.shared.page.lock().unwrap() = page;
+    }
+
+    /// How often it was asked for the members.
+    pub(crate) fn pages(&self) -> usize {
+        self.shared.pages.load(Ordering::SeqCst)
+    }
+
     /// Closes every connection, and listens no more.
     pub(crate) fn die(&self) {
         self.shared.is_down.store(true, Ordering::SeqCst);
@@ -127,7 +147,7 @@ impl Fake {
         }
     }
 
-    /// The requests so far, those for health left out.
+    /// The requests so far, those for health and for the members left out.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().clone()
     }
@@ -150,6 +170,9 @@ impl Fake {
         while let Some(seen) = read_request(&mut reader) {
             let deed = if seen.target == "/health" {
                 self.health()
+            } else if seen.target == "/api/v1/cluster" {
+                self.shared.pages.fetch_add(1, Ordering::SeqCst);
+                self.shared.page.lock().unwrap().clone()
             } else {
                 let deed = (self.shared.script)(&seen);
                 self.shared.seen.lock().unwrap().push(seen);
@@ -187,7 +210,7 @@ impl Fake {
             200,
             &json!({"status": "healthy", "coordinator_id": self.addr.to_string(), "raft": {
                 "state": if leads { "Leader" } else { "Follower" }, "is_leader": leads,
-                "leader_address": "somewhere:7000", "node_id": "n", "term": term, "commit_index": 7, "applied_index": 7}}),
+                "leader_address": "somewhere:7000", "node_id": self.addr.to_string(), "term": term, "commit_index": 7, "applied_index": 7}}),
         )
     }
 }

@@ -5,6 +5,7 @@
 mod bench;
 mod door;
 mod fake;
+mod members;
 mod protocol;
 mod reads;
 mod real;

@@ -120,13 +120,6 @@ impl Cluster {
         self.start_host(host);
     }
 
-    /// Tells the gateway of the coordinators that there are now, as an operator would: by its file and a restart.
-    pub(crate) fn reconfigure_gateway(&mut self) {
-        self.configs().gateway("gateway", &self.coordinators);
-        self.kill("gateway");
-        self.start_host("gateway");
-    }
-
     /// The folder that holds configurations, data and logs.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.as_ref().unwrap().path()
