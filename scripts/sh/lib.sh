@@ -29,6 +29,10 @@ while [ $# -gt 0 ]; do
   esac
 done
 case $port_base$workers in *[!0-9]*) echo "--port-base and --workers want whole numbers" >&2; exit 2 ;; esac
+if [ "$workers" -gt 10 ]; then
+  echo "--workers: at most 10, or their ports would be others'" >&2
+  exit 2
+fi
 if [ "$port_base" -lt 2024 ] || [ "$port_base" -gt 64000 ]; then
   echo "--port-base: $port_base is out of range: allowed is 2024 to 64000" >&2
   exit 2

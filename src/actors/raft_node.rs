@@ -22,6 +22,8 @@ use tokio::sync::{Mutex, watch};
 const PROPOSE_LIMIT: Duration = Duration::from_secs(10);
 /// A question waits this long for its answer: longer than Raft itself tries to confirm who leads.
 const READ_LIMIT: Duration = Duration::from_secs(5);
+/// A member that has not answered a probe for this long is missing.
+const REPORT_AGE_MAX: Duration = Duration::from_secs(3);
 /// After events were dropped because a mailbox was full, its owner is told to read the state this much later at most.
 const GAP_TICK: Duration = Duration::from_millis(100);
 
@@ -110,6 +112,7 @@ pub struct RaftNodeHandle {
     address: Address<RaftNode>,
     clock: Clock,
     status: watch::Receiver<RaftStatus>,
+    service: RaftService,
 }
 
 impl RaftNodeHandle {
@@ -159,6 +162,16 @@ impl RaftNodeHandle {
     #[must_use]
     pub fn status(&self) -> RaftStatus {
         self.status.borrow().clone()
+    }
+
+    /// How many of the other members did not answer this node's probes lately.
+    #[must_use]
+    pub fn members_missing(&self) -> u64 {
+        let reports = self.service.peer_reports();
+        let is_missing = |id| reports.get(&id).is_none_or(|(_, age)| *age > REPORT_AGE_MAX);
+        let own = self.service.node();
+        let others = self.service.members().into_iter().map(|member| member.id).filter(|id| *id != own);
+        others.filter(|id| is_missing(*id)).count() as u64
     }
 
     /// The term and whether this node leads it.
@@ -212,14 +225,14 @@ impl RaftNode {
         let status = service.watch_status();
         let events = Arc::new(Mutex::new(events));
         let subscribers = Subscribers::default();
-        let own_clock = clock.clone();
+        let (own_clock, own_service) = (clock.clone(), service.clone());
         let factory = move || Self {
             clock: own_clock.clone(),
             service: service.clone(),
             events: Arc::clone(&events),
             subscribers: Arc::clone(&subscribers),
         };
-        RaftNodeHandle { address: guardian.supervise(factory).await, clock, status }
+        RaftNodeHandle { address: guardian.supervise(factory).await, clock, status, service: own_service }
     }
 
     fn broadcast(&self, index: LogIndex, events: &Arc<[crate::ledger::Event]>, is_after_gap: bool) {

@@ -157,7 +157,7 @@ impl From<HealthView> for HealthDocument {
 fn judge(view: &HealthView) -> HealthStatus {
     if view.raft.fatal_error.is_some() || view.raft.leader_address.is_none() {
         HealthStatus::Unhealthy
-    } else if view.raft.is_leader && !view.scheduler_enabled {
+    } else if view.raft.members_missing > 0 || view.raft.is_leader && !view.scheduler_enabled {
         HealthStatus::Degraded
     } else {
         HealthStatus::Healthy

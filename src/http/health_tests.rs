@@ -17,6 +17,7 @@ pub(in crate::http) fn healthy() -> HealthView {
             term: 3,
             commit_index: 812,
             applied_index: 812,
+            members_missing: 0,
             fatal_error: None,
         },
         workers: WorkersView { total: 2, active: 2, suspect: 1, draining: 0, dead: 0 },
@@ -49,6 +50,13 @@ fn a_node_without_a_leader_is_unhealthy_and_not_ready() {
     assert_eq!(judge(&view), HealthStatus::Unhealthy);
     let lines: String = view_checks(&view).iter().map(Check::line).collect();
     assert_eq!(lines, "[+]raft ok\n[-]leader failed: no leader is known\n[+]scheduler ok\n");
+}
+
+#[test]
+fn a_node_that_misses_a_member_is_degraded() {
+    let mut view = healthy();
+    view.raft.members_missing = 1;
+    assert_eq!(judge(&view), HealthStatus::Degraded);
 }
 
 #[test]

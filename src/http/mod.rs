@@ -29,6 +29,7 @@ mod server;
 mod state;
 mod tasks;
 mod time_text;
+mod workers;
 
 pub use openapi::openapi_json;
 pub use problem::{ProblemBody, ProblemCode};

@@ -4,6 +4,7 @@
 
 mod answers;
 mod bad_input;
+mod cluster;
 mod command_line;
 mod description;
 mod lists;

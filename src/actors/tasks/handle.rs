@@ -2,7 +2,8 @@
 
 use super::messages::{
     Accepted, AwaitTask, Cancel, Cancelled, CapacityView, CircuitView, GetCircuits, GetHealth, GetTask,
-    HealthView, ListTasks, RaftView, Submit, TaskError, TaskList, TaskView, VerifyProof, WorkersView,
+    GetWorkers, HealthView, ListTasks, RaftView, Submit, TaskError, TaskList, TaskView, VerifyProof,
+    WorkerView, WorkersView,
 };
 use super::{SubmitAs, Tasks};
 use crate::actors::ask::{Address, Ask, AskError};
@@ -80,6 +81,14 @@ impl TasksHandle {
         self.ask(GetCircuits, REQUEST_LIMIT).await
     }
 
+    /// Shows the workers.
+    ///
+    /// # Errors
+    /// See [`TaskError`].
+    pub async fn workers(&self) -> Result<Vec<WorkerView>, TaskError> {
+        self.ask(GetWorkers, REQUEST_LIMIT).await
+    }
+
     /// Shows how the node does.
     ///
     /// # Errors
@@ -129,7 +138,7 @@ pub(super) fn totals(ledger: &Ledger) -> (Counters, Vec<(TaskStatus, u64)>, u64)
     (*ledger.counters(), by_status, ledger.open_input_bytes())
 }
 
-pub(super) fn raft_view(status: &RaftStatus, node_id: &str) -> RaftView {
+pub(super) fn raft_view(status: &RaftStatus, node_id: &str, members_missing: u64) -> RaftView {
     RaftView {
         state: role_name(status.role),
         is_leader: status.role == Role::Leader,
@@ -138,6 +147,7 @@ pub(super) fn raft_view(status: &RaftStatus, node_id: &str) -> RaftView {
         term: status.term.0,
         commit_index: status.committed.map_or(0, |index| index.0),
         applied_index: status.applied.map_or(0, |index| index.0),
+        members_missing,
         fatal_error: status.fatal.clone(),
     }
 }

@@ -3,7 +3,7 @@
 use crate::actors::verifier::VerifyRefused;
 use crate::ledger::{
     CacheUse, Circuit, CircuitId, Counters, IdempotencyKey, KeyAnswer, LogIndex, Priority, Task, TaskFilter,
-    TaskId, TaskStatus, TenantId, WaitingFor,
+    TaskId, TaskStatus, TenantId, WaitingFor, Worker,
 };
 use crate::proof::Bytes32;
 use actix::Message;
@@ -215,6 +215,20 @@ pub struct CircuitView {
     pub registered: Option<Circuit>,
 }
 
+/// Asks for the workers.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Vec<WorkerView>, TaskError>")]
+pub struct GetWorkers;
+
+/// A worker and what it holds.
+#[derive(Clone, Debug)]
+pub struct WorkerView {
+    /// The ledger's record.
+    pub worker: Worker,
+    /// Leases that it holds.
+    pub held: u64,
+}
+
 /// Asks how the node does. Answered also without a leader.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<HealthView, TaskError>")]
@@ -258,6 +272,8 @@ pub struct RaftView {
     pub commit_index: u64,
     /// The last entry applied.
     pub applied_index: u64,
+    /// Other members that did not answer this node lately.
+    pub members_missing: u64,
     /// What stopped Raft on this node, if anything did.
     pub fatal_error: Option<String>,
 }

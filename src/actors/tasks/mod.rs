@@ -21,7 +21,7 @@ use super::scheduler::SchedulerHandle;
 use super::verifier::{CheckError, CheckProof, VerifierHandle};
 use crate::ledger::{
     BodyKey, Circuit, CircuitId, Command, Event, KeyAnswer, Ledger, LimitedResource, NewTask, Rejection,
-    Reply, TaskFilter, TaskId, TaskState, TenantId,
+    Reply, TaskFilter, TaskId, TaskState, TenantId, Worker,
 };
 use crate::proof::catalog;
 use crate::raft::{ProposeError, ReadError};
@@ -29,7 +29,7 @@ use crate::sealing::DataKey;
 use actix::{Actor, Context, Handler, Message};
 use messages::{
     Accepted, AwaitTask, Cancel, Cancelled, CircuitView, Consistency, GetCircuits, GetHealth, GetTask,
-    HealthView, ListTasks, Submit, TaskError, TaskList, TaskView, VerifyProof,
+    GetWorkers, HealthView, ListTasks, Submit, TaskError, TaskList, TaskView, VerifyProof, WorkerView,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,6 +185,7 @@ takes!(ListTasks, in_hand, Desk::list);
 takes!(Cancel, in_hand, Desk::cancel);
 takes!(VerifyProof, in_hand, Desk::verify);
 takes!(GetCircuits, in_hand, Desk::circuits);
+takes!(GetWorkers, in_hand, Desk::workers);
 takes!(GetHealth, in_hand, Desk::health);
 
 impl Handler<Committed> for Tasks {
@@ -349,6 +350,15 @@ impl Desk {
         Ok(views.collect())
     }
 
+    async fn workers(self, _: GetWorkers) -> Result<Vec<WorkerView>, TaskError> {
+        let question = |ledger: &Ledger| {
+            let view =
+                |worker: &Worker| WorkerView { worker: worker.clone(), held: ledger.leases_of(&worker.id) };
+            ledger.workers().map(view).collect()
+        };
+        self.raft.local(question).await.map_err(query_error)
+    }
+
     async fn health(self, _: GetHealth) -> Result<HealthView, TaskError> {
         let (counts, totals) = self
             .raft
@@ -360,7 +370,7 @@ impl Desk {
         let (counters, tasks, open_input_bytes) = totals;
         Ok(HealthView {
             coordinator_id: self.coordinator_id.to_string(),
-            raft: handle::raft_view(&self.raft.status(), &self.node_id),
+            raft: handle::raft_view(&self.raft.status(), &self.node_id, self.raft.members_missing()),
             workers,
             capacity,
             scheduler_enabled: self.scheduler.is_enabled(),
