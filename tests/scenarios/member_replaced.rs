@@ -26,8 +26,13 @@ fn a_dead_coordinator_is_removed_and_a_new_one_becomes_a_voter_under_load() {
         (member["kind"] == "voter" && member["reachable"] == true).then_some(())
     });
     cluster.caught_up("coordinator-4");
-    // Two of the three that are left must be enough, the new one among them. The gateway, whose file does not name it,
-    // finds it when it leads.
+    // The gateway, whose file does not name it, learns of it from the others: it may lead.
+    poll_until("the gateway to know the new coordinator", || {
+        let health = cluster.client("gateway", Duration::from_secs(2)).get("/health").ok()?.body;
+        let known = health["coordinators"].as_array()?;
+        known.iter().any(|it| it["address"] == "coordinator-4:8090" && it["reachable"] == true).then_some(())
+    });
+    // Two of the three that are left must be enough, the new one among them.
     let others = cluster.others("coordinator-4");
     let (stopped, kept) = (&others[0], &others[1]);
     cluster.kill(stopped);
