@@ -51,16 +51,11 @@ impl Drop for DatabaseFile {
 impl DatabaseFile {
     /// Opens the file, or makes it; redb holds a lock on it until every clone is dropped.
     pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let is_new = !path.exists();
-        let opened = guarded(path, || Ok(Database::builder().set_cache_size(cache_bytes).create(path)))?;
-        let database = opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { file: path.to_owned() },
-            other => StoreError::Unreadable { file: path.to_owned(), detail: other.to_string() },
-        })?;
-        if is_new && let Some(directory) = path.parent() {
-            sync_directory(directory)?;
+        if !path.exists() {
+            make(path)?;
         }
-        Ok(Self::new(database, path))
+        let opened = guarded(path, || Ok(Database::builder().set_cache_size(cache_bytes).open(path)))?;
+        Ok(Self::new(opened.map_err(|error| not_opened(path, error))?, path))
     }
 
     pub(super) fn new(database: Database, path: &Path) -> Self {
@@ -78,9 +73,8 @@ impl DatabaseFile {
         let opened =
             guarded(path, || Ok(Database::builder().set_cache_size(cache_bytes).open_read_only(path)))?;
         let database = opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { file: path.to_owned() },
             DatabaseError::RepairAborted => StoreError::NotClosed { file: path.to_owned() },
-            other => StoreError::Unreadable { file: path.to_owned(), detail: other.to_string() },
+            other => not_opened(path, other),
         })?;
         Ok(Self { database: Some(Opened::ForReading(database)), path: path.to_owned() })
     }
@@ -117,6 +111,35 @@ impl DatabaseFile {
     pub(super) fn inconsistent(&self, detail: impl Into<String>) -> StoreError {
         StoreError::Inconsistent { file: self.path.clone(), detail: detail.into() }
     }
+}
+
+fn not_opened(path: &Path, error: DatabaseError) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { file: path.to_owned() },
+        other => StoreError::Unreadable { file: path.to_owned(), detail: other.to_string() },
+    }
+}
+
+/// Makes an empty database under another name, and gives it its own when it is whole: a process that is killed while redb
+/// writes a new file's header would leave one that nobody can open.
+fn make(path: &Path) -> Result<(), StoreError> {
+    let half_made = path.with_extension("new");
+    let failed = |source| StoreError::File { file: half_made.clone(), doing: "creating", source };
+    match std::fs::remove_file(&half_made) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let made = guarded(&half_made, || Ok(Database::builder().create(&half_made)))?;
+    drop(made.map_err(|error| not_opened(path, error))?);
+    File::open(&half_made).and_then(|file| file.sync_all()).map_err(failed)?;
+    // A link does not take the place of a file that another process has put there meanwhile; a rename would.
+    match std::fs::hard_link(&half_made, path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            std::fs::rename(&half_made, path).map_err(failed)?;
+        }
+        _ => std::fs::remove_file(&half_made).map_err(failed)?,
+    }
+    path.parent().map_or(Ok(()), sync_directory)
 }
 
 /// Runs code that reads a file which may hold anything. redb checks most of what it reads; where damage still makes it

@@ -4,8 +4,9 @@ use super::support::{
     LIMITS, NODE, SNAPSHOT_BYTES_MAX, append, apply, entries, log_id, open_log, open_machine,
 };
 use crate::ledger::BodyKey;
-use crate::raft::error::StartError;
+use crate::raft::error::{StartError, StoreError};
 use crate::raft::events;
+use crate::raft::files::DatabaseFile;
 use crate::raft::ledger_store::{BODIES, META as LEDGER_META, RECORDS};
 use crate::raft::log_store::{LOG, LogStore, META as LOG_META};
 use crate::raft::state_machine::StateMachine;
@@ -188,4 +189,17 @@ async fn a_snapshot_above_the_limit_is_refused() {
     let mut follower = StateMachine::open(to.path(), 1_000, sink).unwrap();
     let error = follower.install_snapshot(&built.meta, built.snapshot).await.unwrap_err();
     assert!(error.to_string().contains("more than 1000 bytes"), "{error}");
+}
+
+#[test]
+fn what_a_killed_process_left_half_made_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, half_made) = (folder.path().join("raft.redb"), folder.path().join("raft.new"));
+    std::fs::write(&half_made, vec![0; 4096]).unwrap();
+    let first = DatabaseFile::open(&path, 1 << 20).unwrap();
+    assert!(!half_made.exists());
+    // Who comes second finds the file in use, and not a new one of its own.
+    assert!(matches!(DatabaseFile::open(&path, 1 << 20), Err(StoreError::InUse { .. })));
+    drop(first);
+    DatabaseFile::open(&path, 1 << 20).unwrap();
 }
