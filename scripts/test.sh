@@ -2,7 +2,7 @@
 # Runs every test of zkpnet, and installs what they need when it is missing. `.ci/run` calls it.
 #
 #   ./scripts/test.sh           everything, bounded
-#   ./scripts/test.sh --long    the same with longer simulations and more rounds of killing
+#   ./scripts/test.sh --long    the same with longer simulations, more rounds of killing, and planted defects that must be found
 #
 # The build goes to $CARGO_TARGET_DIR when that is set, else to a cache outside the tree, so that a fresh clone does not
 # begin from nothing: ${XDG_CACHE_HOME:-~/.cache}/zkpnet/target.
@@ -73,6 +73,10 @@ status="${PIPESTATUS[0]}"
 step "evidence: why the consensus engine is not little_raft"
 cargo test --locked --manifest-path evidence/little-raft/Cargo.toml 2>&1 | tee -a "$results"
 evidence="${PIPESTATUS[0]}"
+if [ -n "${ZKPNET_LONG:-}" ]; then
+    step "planted defects, each of which a test must find"
+    ./scripts/planted.sh || status=1
+fi
 set -e
 [ "$status" = 0 ] || evidence="$status"
 
