@@ -33,6 +33,9 @@ pub(super) async fn run(local: Arc<Local>) {
         let (voters, members) = local.membership();
         prober.ask(&local, &members);
         let in_reach = local.peers.in_reach(local.timing.election_timeout_max);
+        if is_majority(&voters, |id| *id == local.node || in_reach.contains_key(id)) {
+            local.quorum.note_reach();
+        }
         standing.decide(&local, &voters, &in_reach);
         decide_silence(&local, &voters, &in_reach);
         tokio::time::sleep(pause).await;

@@ -95,10 +95,10 @@ impl Local {
         self.metrics.borrow().state.is_leader()
     }
 
-    /// Whether this node takes itself for the leader, and no majority has confirmed that for a lease.
+    /// Whether this node takes itself for the leader, and has lost its majority.
     pub(in crate::raft) fn is_fenced(&self) -> bool {
         let metrics = self.metrics.borrow();
-        metrics.state.is_leader() && self.quorum.age(&metrics) > self.timing.lease()
+        metrics.state.is_leader() && self.quorum.is_lost(&metrics)
     }
 
     /// The voters, once, or twice while they are being changed; and all members.

@@ -22,9 +22,10 @@ pub(in crate::raft) type Metrics = openraft::RaftMetrics<NodeId, Member>;
 /// What a node is in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It appends and replicates, and a majority has confirmed that within the lease (the longest election timeout).
+    /// It appends and replicates, and has a majority: one confirmed it within the lease (the longest election timeout), or
+    /// answers its probes.
     Leader,
-    /// It follows a leader, or waits for one; so does a leader that no majority has confirmed for a lease.
+    /// It follows a leader, or waits for one; so does a leader that has lost its majority.
     Follower,
     /// It stands for election.
     Candidate,
@@ -62,7 +63,7 @@ pub struct RaftStatus {
 }
 
 impl RaftStatus {
-    /// Whether this node leads, as far as a majority confirmed within the lease.
+    /// Whether this node leads and has a majority; see [`Role::Leader`].
     #[must_use]
     pub fn is_leading(&self) -> bool {
         self.role == Role::Leader
@@ -103,8 +104,14 @@ pub(in crate::raft) struct Stores {
 #[derive(Clone, Debug)]
 pub(in crate::raft) struct QuorumClock {
     confirmed: Arc<Mutex<Option<Confirmed>>>,
+    /// When a majority of the voters last answered the guard's probes.
+    reached: Arc<Mutex<Option<Instant>>>,
     lease: Duration,
 }
+
+/// A leader whose Raft stands still has lost its majority after so many leases, though probes are answered: another one has
+/// been elected by then.
+const STUCK_LEASES: u32 = 3;
 
 #[derive(Clone, Copy, Debug)]
 struct Confirmed {
@@ -114,7 +121,20 @@ struct Confirmed {
 
 impl QuorumClock {
     pub(super) fn new(lease: Duration) -> Self {
-        Self { confirmed: Arc::default(), lease }
+        Self { confirmed: Arc::default(), reached: Arc::default(), lease }
+    }
+
+    /// Notes that a majority of the voters answers probes.
+    pub(in crate::raft) fn note_reach(&self) {
+        *lock(&self.reached) = Some(Instant::now());
+    }
+
+    /// Whether a leader has lost its majority: none has confirmed it for a lease, and none answers its probes either. A slow
+    /// disk delays the first by itself, and the leader goes on leading.
+    pub(in crate::raft) fn is_lost(&self, metrics: &Metrics) -> bool {
+        let age = self.age(metrics);
+        let is_in_reach = lock(&self.reached).is_some_and(|at| at.elapsed() <= self.lease / 2);
+        age > self.lease && (!is_in_reach || age > self.lease * STUCK_LEASES)
     }
 
     fn observe(&self, metrics: &Metrics) {
@@ -167,7 +187,7 @@ pub(super) fn status(
     let age = metrics.state.is_leader().then(|| quorum.age(&metrics));
     let role = match (&metrics.running_state, metrics.state) {
         (Err(_), _) | (_, ServerState::Shutdown) => Role::Stopped,
-        (_, ServerState::Leader) if age.is_some_and(|age| age > quorum.lease) => Role::Follower,
+        (_, ServerState::Leader) if quorum.is_lost(&metrics) => Role::Follower,
         (_, ServerState::Leader) => Role::Leader,
         (_, ServerState::Follower) => Role::Follower,
         (_, ServerState::Candidate) => Role::Candidate,
