@@ -33,6 +33,7 @@ command -v cargo > /dev/null || { echo "missing: cargo; see https://rustup.rs" >
 need cc gcc # blst, ring and blake3 compile C and assembly; a scenario compiles a slow fsync
 need ip iproute2 # the scenarios give every process a network of its own
 need iptables iptables
+need setpriv util-linux
 need curl curl # the walk-through of the quick start runs its commands as they are written
 need jq jq
 cargo fmt --version > /dev/null || { echo "missing: rustfmt; rustup component add rustfmt" >&2; exit 1; }

@@ -16,8 +16,6 @@ use std::time::Duration;
 const STATUS_LIMIT: Duration = Duration::from_secs(5);
 /// A change waits this long: a new voter must catch up first.
 const CHANGE_LIMIT: Duration = Duration::from_secs(60);
-/// A report older than this is a member's last word, not its present one.
-const REPORT_AGE_MAX: Duration = Duration::from_secs(3);
 
 /// Asks what the cluster consists of.
 #[derive(Clone, Copy, Debug, Message)]
@@ -153,7 +151,7 @@ async fn view(raft: &RaftService) -> ClusterView {
     reports.insert(own, (raft.report(), Duration::ZERO));
     let fresh: BTreeMap<NodeId, &PeerReport> = reports
         .iter()
-        .filter(|(_, (_, age))| *age <= REPORT_AGE_MAX)
+        .filter(|(_, (_, age))| *age <= RaftService::REPORT_AGE_MAX)
         .map(|(node, (report, _))| (*node, report))
         .collect();
     // The newest entry that all who answer have applied: each can say what its state was after it.

@@ -22,8 +22,6 @@ use tokio::sync::{Mutex, watch};
 const PROPOSE_LIMIT: Duration = Duration::from_secs(10);
 /// A question waits this long for its answer: longer than Raft itself tries to confirm who leads.
 const READ_LIMIT: Duration = Duration::from_secs(5);
-/// A member that has not answered a probe for this long is missing.
-const REPORT_AGE_MAX: Duration = Duration::from_secs(3);
 /// After events were dropped because a mailbox was full, its owner is told to read the state this much later at most.
 const GAP_TICK: Duration = Duration::from_millis(100);
 
@@ -168,7 +166,7 @@ impl RaftNodeHandle {
     #[must_use]
     pub fn members_missing(&self) -> u64 {
         let reports = self.service.peer_reports();
-        let is_missing = |id| reports.get(&id).is_none_or(|(_, age)| *age > REPORT_AGE_MAX);
+        let is_missing = |id| reports.get(&id).is_none_or(|(_, age)| *age > RaftService::REPORT_AGE_MAX);
         let own = self.service.node();
         let others = self.service.members().into_iter().map(|member| member.id).filter(|id| *id != own);
         others.filter(|id| is_missing(*id)).count() as u64

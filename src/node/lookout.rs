@@ -10,8 +10,6 @@ use std::time::Duration;
 
 /// How often it looks around.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
-/// A report older than this is a peer's last word, not its present one.
-const REPORT_AGE_MAX: Duration = Duration::from_secs(3);
 /// For so long a member may miss a leader that others hear: a snapshot, or an election, is over by then.
 const MISSED_MAX: Duration = Duration::from_secs(10);
 
@@ -27,7 +25,7 @@ pub(super) async fn run(config: Arc<Config>, raft: RaftService) {
         let reports: Vec<PeerReport> = raft
             .peer_reports()
             .into_values()
-            .filter_map(|(report, age)| (age <= REPORT_AGE_MAX).then_some(report))
+            .filter_map(|(report, age)| (age <= RaftService::REPORT_AGE_MAX).then_some(report))
             .collect();
         for report in &reports {
             lists.tell(&report.name, own_list, report.first_members);

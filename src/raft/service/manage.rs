@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl RaftService {
+    /// A report older than this is a member's last word, not its present one: the member is missing.
+    pub const REPORT_AGE_MAX: Duration = Duration::from_secs(3);
+
     /// Hands leadership to `to`, or to the voter in reach with the newest log, and gives who leads then. For the time of an
     /// election no proposals are taken. Dropping the future does not stop it.
     ///
