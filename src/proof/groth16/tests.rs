@@ -2,14 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use bellman::groth16::Parameters;
 use bls12_381::Bls12 as Other;
 use blstrs::{Bls12, G1Affine, G2Affine, Scalar};
-use ff::PrimeField;
+use ff::{Field, PrimeField};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
+use super::encoding::G1_BYTES;
+use super::prove::prove_with;
+use super::verify::{VK_FIXED_BYTES, VK_IC_BYTES};
 use super::*;
-use crate::proof::circuits::{CircuitInput, MerkleWitness, catalog};
+use crate::proof::circuits::{AnyCircuit, CircuitInput, MerkleWitness, catalog};
+use crate::proof::field::Bytes32;
 use crate::proof::keys::tests::shared_key;
 
 fn input(count: u8, index: u64) -> CircuitInput {
