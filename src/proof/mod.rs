@@ -8,12 +8,16 @@
 //! [`circuits`] (what can be proved), [`groth16`] (prove and verify), [`keys`] (proving and verifying keys).
 //! `docs/proofs.md` tells what a proof says and what it does not.
 
+#[cfg_attr(not(test), allow(dead_code))]
+mod arith;
 pub mod circuits;
 pub mod digest;
 pub mod field;
 pub mod groth16;
 pub mod keys;
 pub mod merkle;
+#[cfg_attr(not(test), allow(dead_code))]
+mod msm;
 pub mod poseidon;
 
 pub use circuits::catalog::{self, CircuitKind, CircuitSpec};

@@ -1,0 +1,168 @@
+//! Which point falls into which bucket: a counting sort of all digits of all scalars.
+//!
+//! Buckets are numbered through all sets: set s owns the `2^(c-1)` numbers from `s · 2^(c-1)`, and a digit of magnitude m falls
+//! into bucket m - 1 of its set. Without tables a window is a set; with tables of `2^(c S j)` times the bases, window
+//! `j S + s` falls into set s with the points of table j.
+
+use super::adder::Operand;
+use super::digits::{Cutter, Integer, Signed};
+use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Fewer scalars are not worth a task of their own.
+const CHUNK_SCALARS_MIN: usize = 1024;
+
+/// How digits are laid out over buckets and tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Bits of a digit, c.
+    pub(super) digit_bits: u32,
+    /// Digits of the longest scalar.
+    pub(super) windows: u32,
+    /// Sets of buckets, S.
+    pub(super) sets: u32,
+    /// Points of a table.
+    pub(super) bases: u32,
+}
+
+impl Layout {
+    pub(super) fn buckets_per_set(&self) -> usize {
+        1 << (self.digit_bits - 1)
+    }
+
+    fn buckets(&self) -> usize {
+        self.buckets_per_set() * self.sets as usize
+    }
+
+    /// The bucket and the operand of one digit; none for zero.
+    #[inline]
+    fn place(&self, base: u32, window: u32, digit: i32) -> Option<(usize, Operand)> {
+        let magnitude = digit.unsigned_abs() as usize;
+        let (table, set) = (window / self.sets, window % self.sets);
+        let bucket = (set as usize * self.buckets_per_set() + magnitude).checked_sub(1)?;
+        (magnitude > 0).then(|| (bucket, Operand::new(table * self.bases + base, digit < 0)))
+    }
+}
+
+/// All operands in the order of their buckets, and how many each bucket has.
+pub(super) struct Sorted {
+    pub(super) operands: Vec<Operand>,
+    pub(super) counts: Vec<u32>,
+}
+
+/// The scalars of one task.
+struct Chunk {
+    /// Bases whose scalar has more than one digit.
+    long: Vec<u32>,
+    /// Their digits, window by window.
+    digits: Vec<i32>,
+    /// Base and digit of the scalars that have one.
+    short: Vec<(u32, i32)>,
+    /// Members of each bucket; later, where the chunk's next member of it goes.
+    positions: Vec<u32>,
+}
+
+/// Sorts the digits of `scalars`, of which scalar i belongs to base i unless `skipped(i)`.
+pub(super) fn sort(layout: &Layout, scalars: &[Integer], skipped: impl Fn(usize) -> bool + Sync) -> Sorted {
+    let cutter = Cutter::new(layout.digit_bits, layout.windows);
+    let size = scalars.len().div_ceil(rayon::current_num_threads()).max(CHUNK_SCALARS_MIN);
+    let mut chunks: Vec<Chunk> = scalars
+        .par_chunks(size)
+        .enumerate()
+        .map(|(chunk, scalars)| {
+            let first = chunk * size;
+            let used = scalars.iter().enumerate().filter(|(i, _)| !skipped(first + i));
+            Chunk::cut(layout, &cutter, used.map(|(i, scalar)| ((first + i) as u32, scalar)))
+        })
+        .collect();
+    let counts = assign_positions(layout, &mut chunks);
+    let total: u32 = counts.iter().sum();
+    // Every chunk writes places of its own; atomics say so without `unsafe` and cost what plain stores do.
+    let operands: Vec<AtomicU32> = (0..total).map(|_| AtomicU32::new(0)).collect();
+    rayon::scope(|scope| {
+        let operands = &operands;
+        let mut rest = chunks.iter_mut();
+        let own = rest.next();
+        for chunk in rest {
+            scope.spawn(move |_| chunk.scatter(layout, operands));
+        }
+        if let Some(chunk) = own {
+            chunk.scatter(layout, operands);
+        }
+    });
+    Sorted { operands: operands.into_iter().map(|word| Operand(word.into_inner())).collect(), counts }
+}
+
+/// Turns each chunk's counts into its first places, and returns how many members each bucket has.
+fn assign_positions(layout: &Layout, chunks: &mut [Chunk]) -> Vec<u32> {
+    let mut next = 0u32;
+    (0..layout.buckets())
+        .map(|bucket| {
+            let first = next;
+            for chunk in &mut *chunks {
+                next += std::mem::replace(&mut chunk.positions[bucket], next);
+            }
+            next - first
+        })
+        .collect()
+}
+
+impl Chunk {
+    fn cut<'a>(layout: &Layout, cutter: &Cutter, scalars: impl Iterator<Item = (u32, &'a Integer)>) -> Chunk {
+        let mut chunk = Chunk {
+            long: Vec::new(),
+            digits: Vec::new(),
+            short: Vec::new(),
+            positions: vec![0; layout.buckets()],
+        };
+        let mut long = Vec::new();
+        for (base, scalar) in scalars {
+            let scalar = Signed::new(scalar);
+            match scalar.bits() {
+                0 => {}
+                bits if bits < layout.digit_bits => {
+                    let digit = scalar.magnitude[0] as i32;
+                    chunk.short.push((base, if scalar.negative { -digit } else { digit }));
+                }
+                _ => {
+                    chunk.long.push(base);
+                    long.push(scalar);
+                }
+            }
+        }
+        chunk.digits = vec![0; long.len() * layout.windows as usize];
+        for (i, scalar) in long.iter().enumerate() {
+            cutter.cut(scalar, |window, digit| chunk.digits[window as usize * long.len() + i] = digit);
+        }
+        let mut counts = std::mem::take(&mut chunk.positions);
+        chunk.for_each(layout, |bucket, _| counts[bucket] += 1);
+        chunk.positions = counts;
+        chunk
+    }
+
+    /// Calls `put` with the bucket and the operand of every digit but the zeros.
+    #[inline]
+    fn for_each(&self, layout: &Layout, mut put: impl FnMut(usize, Operand)) {
+        for (base, digit) in &self.short {
+            layout.place(*base, 0, *digit).into_iter().for_each(|(bucket, operand)| put(bucket, operand));
+        }
+        if self.long.is_empty() {
+            return;
+        }
+        for (window, digits) in self.digits.chunks(self.long.len()).enumerate() {
+            for (base, digit) in self.long.iter().zip(digits) {
+                if let Some((bucket, operand)) = layout.place(*base, window as u32, *digit) {
+                    put(bucket, operand);
+                }
+            }
+        }
+    }
+
+    fn scatter(&mut self, layout: &Layout, operands: &[AtomicU32]) {
+        let mut positions = std::mem::take(&mut self.positions);
+        self.for_each(layout, |bucket, operand| {
+            operands[positions[bucket] as usize].store(operand.0, Ordering::Relaxed);
+            positions[bucket] += 1;
+        });
+    }
+}

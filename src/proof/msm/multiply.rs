@@ -1,0 +1,199 @@
+//! One multi-scalar multiplication, from scalars to the sum, over one form of the bases.
+
+use super::super::arith::curve::Curve;
+use super::adder::{Adder, SOURCES_MAX};
+use super::buckets::{self, Layout, Sorted};
+use super::digits::{Integer, Lengths, MAGNITUDE_BITS, bucket_cost, window_count};
+use super::reduce::weighted_sums;
+use super::sum::Room;
+use group::prime::PrimeCurveAffine;
+use group::{Curve as _, Group};
+use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator, ParallelSlice};
+use std::mem::size_of;
+use std::ops::{AddAssign, Range};
+
+/// Operands that one task sums: enough for full batches in every round, few enough for the second-level cache.
+const TASK_OPERANDS: usize = 16 << 10;
+
+/// Buckets that one task sums by rows and columns at least, for the same reason.
+const TASK_BUCKETS: usize = 4 << 10;
+
+/// Bases as one adder likes them: tables of `2^(c S j)` times the bases for j = 0, 1, …, of which there is often only the first.
+pub(super) struct Tables<C: Curve, A: Adder<C>> {
+    adder: A,
+    points: Vec<A::Point>,
+    bases: usize,
+    /// Bases at infinity, ascending. Their scalars count as zero.
+    infinite: Vec<u32>,
+    /// How the tables were laid out; digits of any width go with a single one.
+    layout: Option<Layout>,
+}
+
+impl<C: Curve, A: Adder<C>> Tables<C, A> {
+    /// The bases alone.
+    ///
+    /// # Panics
+    /// More bases than an index can name, far beyond what memory holds.
+    pub(super) fn plain(adder: A, bases: &[C::Affine]) -> Self {
+        assert!(bases.len() < SOURCES_MAX, "{} bases", bases.len());
+        let coordinates = bases.par_chunks(1024).flat_map_iter(|bases| bases.iter().map(C::coordinates));
+        let points = coordinates.map(|point| A::pack(&point)).collect();
+        let infinite = (0u32..).zip(bases).filter(|(_, base)| C::coordinates(base).is_infinity());
+        Tables {
+            adder,
+            points,
+            bases: bases.len(),
+            infinite: infinite.map(|(i, _)| i).collect(),
+            layout: None,
+        }
+    }
+
+    /// As many tables as fit into `bytes_max`; none if not even two do, or if they would not help.
+    pub(super) fn with_tables(adder: A, bases: &[C::Affine], bytes_max: u64) -> Option<Self> {
+        let layout = table_layout(bases.len(), bytes_max / size_of::<A::Point>() as u64)?;
+        let mut tables = Self::plain(adder, bases);
+        let mut shifted = bases.to_vec();
+        for _ in 1..layout.windows.div_ceil(layout.sets) {
+            shifted = shifted.par_chunks(512).flat_map_iter(|bases| doubled::<C>(bases, &layout)).collect();
+            tables.points.extend(shifted.iter().map(|point| A::pack(&C::coordinates(point))));
+        }
+        tables.layout = Some(layout);
+        Some(tables)
+    }
+
+    /// Bytes of the points.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.points.len() * size_of::<A::Point>()) as u64
+    }
+
+    /// The layout for scalars of such lengths, and what it costs in additions.
+    pub(super) fn plan(&self, lengths: &Lengths) -> (Layout, u64) {
+        let layout = self.layout.unwrap_or_else(|| {
+            let digit_bits = lengths.digit_bits();
+            let windows = lengths.windows(digit_bits);
+            Layout { digit_bits, windows, sets: windows, bases: self.bases as u32 }
+        });
+        let sets = u64::from(layout.sets.min(lengths.windows(layout.digit_bits)));
+        (layout, lengths.additions(layout.digit_bits) + sets * bucket_cost(layout.digit_bits))
+    }
+
+    /// Σ s_i P_i.
+    pub(super) fn multiply(&self, layout: &Layout, scalars: &[Integer]) -> C::Projective {
+        let skipped =
+            |base: usize| !self.infinite.is_empty() && self.infinite.binary_search(&(base as u32)).is_ok();
+        let sorted = buckets::sort(layout, scalars, skipped);
+        let buckets = self.fill(&sorted);
+        let per_task = layout.buckets_per_set() * TASK_BUCKETS.div_ceil(layout.buckets_per_set());
+        let sums: Vec<Vec<C::Projective>> = buckets
+            .par_chunks(per_task)
+            .map_init(Room::new, |room, buckets| {
+                weighted_sums(self.adder, room, buckets, layout.buckets_per_set())
+            })
+            .collect();
+        let mut total = C::Projective::identity();
+        for sum in sums.iter().flatten().rev() {
+            (0..layout.digit_bits).for_each(|_| total = total.double());
+            total.add_assign(sum);
+        }
+        total
+    }
+
+    /// Sums the members of every bucket.
+    fn fill(&self, sorted: &Sorted) -> Vec<A::Point> {
+        let parts = parts(&sorted.counts);
+        let mut buckets = vec![A::INFINITY; sorted.counts.len()];
+        let mut pieces = vec![A::INFINITY; parts.iter().filter(|part| part.piece).count()];
+        let mut tasks = Vec::with_capacity(parts.len());
+        let (mut rest, mut rest_of_pieces, mut done) = (&mut buckets[..], &mut pieces[..], 0);
+        for part in &parts {
+            let sums = if part.piece {
+                let (sum, rest) = std::mem::take(&mut rest_of_pieces).split_at_mut(1);
+                rest_of_pieces = rest;
+                sum
+            } else {
+                let from_here = &mut std::mem::take(&mut rest)[part.buckets.start - done..];
+                let (sums, after) = from_here.split_at_mut(part.buckets.len());
+                (rest, done) = (after, part.buckets.end);
+                sums
+            };
+            tasks.push((part, sums));
+        }
+        tasks.into_par_iter().with_max_len(1).for_each_init(Room::new, |room, (part, sums)| {
+            let operands = &sorted.operands[part.operands.clone()];
+            let counts =
+                if part.piece { &[operands.len() as u32] } else { &sorted.counts[part.buckets.clone()] };
+            room.sum_groups(self.adder, &self.points, operands, counts, sums);
+        });
+        self.join(&parts, &pieces, &mut buckets);
+        buckets
+    }
+
+    /// Adds the pieces of large buckets.
+    fn join(&self, parts: &[Part], pieces: &[A::Point], buckets: &mut [A::Point]) {
+        for (part, piece) in parts.iter().filter(|part| part.piece).zip(pieces) {
+            let bucket = &mut buckets[part.buckets.start];
+            let sum = C::point(&A::unpack(bucket)).to_curve() + C::point(&A::unpack(piece));
+            let sum = C::coordinates(&sum.to_affine());
+            *bucket = if sum.is_infinity() { A::INFINITY } else { A::pack(&sum) };
+        }
+    }
+}
+
+/// `2^(c S)` times each of the points.
+fn doubled<C: Curve>(points: &[C::Affine], layout: &Layout) -> Vec<C::Affine> {
+    let doublings = layout.digit_bits * layout.sets;
+    let sums: Vec<C::Projective> =
+        points.iter().map(|point| (0..doublings).fold(point.to_curve(), |sum, _| sum.double())).collect();
+    let mut affine = points.to_vec();
+    C::Projective::batch_normalize(&sums, &mut affine);
+    affine
+}
+
+/// What a task sums: whole buckets, or a piece of a large one.
+struct Part {
+    operands: Range<usize>,
+    buckets: Range<usize>,
+    piece: bool,
+}
+
+/// Cuts the buckets into parts of about equal work.
+fn parts(counts: &[u32]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let (mut operands, mut buckets) = (0..0, 0..0);
+    for (bucket, count) in counts.iter().enumerate() {
+        let count = *count as usize;
+        if count > 2 * TASK_OPERANDS {
+            parts.push(Part { operands: operands.clone(), buckets: buckets.clone(), piece: false });
+            let end = operands.end + count;
+            for start in (operands.end..end).step_by(TASK_OPERANDS) {
+                let operands = start..end.min(start + TASK_OPERANDS);
+                parts.push(Part { operands, buckets: bucket..bucket + 1, piece: true });
+            }
+            (operands, buckets) = (end..end, bucket + 1..bucket + 1);
+            continue;
+        }
+        operands.end += count;
+        buckets.end = bucket + 1;
+        if operands.len() >= TASK_OPERANDS {
+            parts.push(Part { operands: operands.clone(), buckets: buckets.clone(), piece: false });
+            (operands, buckets) = (operands.end..operands.end, bucket + 1..bucket + 1);
+        }
+    }
+    parts.push(Part { operands, buckets, piece: false });
+    parts
+}
+
+/// The cheapest layout with tables for so many full-length scalars, of at most `points_max` points.
+fn table_layout(bases: usize, points_max: u64) -> Option<Layout> {
+    let tables_max = points_max.min(SOURCES_MAX as u64 - 1).checked_div(bases as u64)?;
+    let layout = |digit_bits: u32| {
+        let windows = window_count(MAGNITUDE_BITS, digit_bits);
+        let sets = u64::from(windows).div_ceil(tables_max.max(1)) as u32;
+        Layout { digit_bits, windows, sets, bases: bases as u32 }
+    };
+    let cost = |layout: &Layout| {
+        bases as u64 * u64::from(layout.windows) + u64::from(layout.sets) * bucket_cost(layout.digit_bits)
+    };
+    let widths = super::digits::DIGIT_BITS_MIN..=super::digits::DIGIT_BITS_MAX;
+    (tables_max >= 2).then(|| widths.map(layout).min_by_key(cost)).flatten()
+}
