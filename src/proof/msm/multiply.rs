@@ -12,6 +12,7 @@ use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIter
 use std::mem::size_of;
 use std::ops::{AddAssign, Range};
 use std::sync::{Mutex, PoisonError};
+use zeroize::Zeroizing;
 
 /// Operands that one task sums: enough for full batches in every round, few enough for the second-level cache.
 const TASK_OPERANDS: usize = 16 << 10;
@@ -84,7 +85,7 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
             |base: usize| !self.infinite.is_empty() && self.infinite.binary_search(&(base as u32)).is_ok();
         let sorted = buckets::sort(layout, scalars, skipped);
         let rooms = Rooms::default();
-        let buckets = self.fill(&sorted, &rooms);
+        let buckets = Zeroizing::new(self.fill(&sorted, &rooms));
         let per_task = layout.buckets_per_set() * TASK_BUCKETS.div_ceil(layout.buckets_per_set());
         let sums: Vec<Vec<C::Projective>> = buckets
             .par_chunks(per_task)

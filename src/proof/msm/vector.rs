@@ -16,6 +16,7 @@ use super::super::arith::ifma::kernel::{
 use super::super::arith::ifma::packed::{Packed, PackedField, everywhere, first, gather, scattered};
 use super::adder::{Adder, Operand, Pair, Sums};
 use super::portable;
+use zeroize::DefaultIsZeroes;
 
 /// Additions at once.
 const LANES: usize = 8;
@@ -31,6 +32,14 @@ pub(crate) struct PackedPoint<const K: usize> {
     x: [Packed; K],
     y: [Packed; K],
 }
+
+impl<const K: usize> Default for PackedPoint<K> {
+    fn default() -> Self {
+        PackedPoint { x: [Packed::ZERO; K], y: [Packed::ZERO; K] }
+    }
+}
+
+impl<const K: usize> DefaultIsZeroes for PackedPoint<K> {}
 
 /// A coordinate of eight points.
 type Coordinate<const K: usize> = [Lanes; K];
