@@ -1,13 +1,14 @@
 //! Groth16 (eprint 2016/260) over BLS12-381: making proofs, reading them, checking them.
 //!
 //! In reading order: [`encoding`] (the bytes of a proof), [`verify`] (what holds), [`prover`] (how one is made), which
-//! uses [`matrices`] (the constraints), [`witness`] (the values) and [`domain`] (the quotient polynomial).
+//! uses [`matrices`] (the constraints, from the [`recorder`]), [`witness`] (the values) and [`domain`] (the quotient polynomial).
 
 mod domain;
 mod encoding;
 mod errors;
 mod matrices;
 mod prover;
+mod recorder;
 mod stop;
 mod verify;
 mod wiped;
