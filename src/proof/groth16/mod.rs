@@ -1,29 +1,37 @@
 //! Groth16 (eprint 2016/260) over BLS12-381: making proofs, reading them, checking them.
 //!
 //! In reading order: [`encoding`] (the bytes of a proof), [`verify`] (what holds), [`fast_key`] and [`batch`] (the same, fast,
-//! and many at once, over [`miller`]), [`prove`] (how one is made), [`generator`] (how a key is made, over [`assembly`] and
-//! [`fixed_base`]).
+//! and many at once, over [`miller`]); [`prover`] (how a proof is made), which uses [`matrices`] (the constraints),
+//! [`witness`] (the values) and [`domain`] (the quotient polynomial); [`generator`] (how a key is made, over
+//! [`assembly`] and [`fixed_base`]).
 
 mod assembly;
 mod batch;
+mod domain;
 mod encoding;
+mod errors;
 mod fast_key;
 mod fixed_base;
 mod generator;
+mod matrices;
 mod miller;
-
 mod progress;
-mod prove;
+mod prover;
+mod stop;
 mod verify;
+mod wiped;
+mod witness;
 
 use group::WnafGroup;
 use pairing::{Engine, MultiMillerLoop};
 
 pub use self::encoding::{PROOF_BYTES, ProofBytes, ProofFormatError};
+pub use self::errors::{PrepareError, ProveError};
 pub use self::fast_key::FastKey;
 pub(super) use self::generator::{ToxicValues, generate};
 pub use self::progress::{KeygenPhase, KeygenProgress, KeygenStatus};
-pub use self::prove::{ProveError, prove};
+pub use self::prover::{PhaseTimes, Proven, Prover};
+pub use self::stop::Stop;
 pub use self::verify::{PreparedKey, VerifyError, VerifyingKeyError, verify_independently};
 use super::poseidon::ProofField;
 

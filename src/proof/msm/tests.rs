@@ -1,5 +1,7 @@
 //! Multiplications by both adders, with tables and without, against the sum of one-by-one products and against `blst`'s.
 
+#![allow(clippy::unwrap_used)]
+
 use super::{Bases, Instructions, Integer, MsmCurve};
 use crate::proof::arith::curve::{G1, G2};
 use blstrs::{G1Projective, Scalar};
