@@ -61,7 +61,7 @@ impl Memory {
     }
 
     fn bytes(&self) -> u64 {
-        self.keys.values().map(|loaded| loaded.key.bytes_len()).sum()
+        self.keys.values().map(|loaded| loaded.key.memory_bytes()).sum()
     }
 }
 
@@ -145,7 +145,11 @@ impl ProofMaker for Groth16Prover {
             let kind = match &error {
                 ProveError::Input(_) => FailureKind::InputUnreadable,
                 ProveError::Unsatisfied { .. } => FailureKind::WitnessUnsatisfied,
-                ProveError::Synthesis(_) => FailureKind::ProverError,
+                ProveError::WrongProof => FailureKind::InvalidProof,
+                ProveError::Prepare(_) => FailureKind::KeyUnavailable,
+                ProveError::Synthesis(_) | ProveError::OtherCircuit | ProveError::Stopped => {
+                    FailureKind::ProverError
+                }
             };
             FailureCause::new(kind, &error.to_string())
         })

@@ -140,11 +140,22 @@ pub fn first_unsatisfied<F: ProofField, C: Circuit<F> + Clone>(
 ) -> Result<Option<String>, SynthesisError> {
     let mut quick = Checking::new(None);
     circuit.clone().synthesize(&mut quick)?;
-    let Some(place) = quick.failed else { return Ok(None) };
-    // Names are text and cost more than the arithmetic, so only a second pass over a bad witness makes them.
+    quick.failed.map(|place| name_of(circuit, place)).transpose()
+}
+
+/// The name of a constraint, counted from 0, with its namespaces.
+///
+/// Names are text and cost more than the arithmetic, so they are made only when one is asked for.
+///
+/// # Errors
+/// The circuit has no witness.
+pub fn name_of<F: ProofField, C: Circuit<F> + Clone>(
+    circuit: &C,
+    place: usize,
+) -> Result<String, SynthesisError> {
     let mut naming = Checking::new(Some(place));
     circuit.clone().synthesize(&mut naming)?;
-    Ok(Some(naming.name.take().unwrap_or_else(|| format!("constraint {place}"))))
+    Ok(naming.name.take().unwrap_or_else(|| format!("constraint {place}")))
 }
 
 /// Evaluates each constraint as it comes.

@@ -52,7 +52,7 @@ impl ProofBytes {
         &self.0
     }
 
-    pub(super) fn from_proof<E: Engine>(proof: &Proof<E>) -> Result<ProofBytes, SynthesisError> {
+    pub(in crate::proof) fn from_proof<E: Engine>(proof: &Proof<E>) -> Result<ProofBytes, SynthesisError> {
         let mut bytes = [0u8; PROOF_BYTES];
         proof.write(&mut bytes[..])?;
         Ok(ProofBytes(bytes))

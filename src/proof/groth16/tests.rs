@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::time::Duration;
+
 use bellman::groth16::Parameters;
 use bls12_381::Bls12 as Other;
 use blstrs::{Bls12, G1Affine, G2Affine, Scalar};
@@ -10,12 +12,22 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use super::encoding::G1_BYTES;
-use super::prove::prove_with;
 use super::verify::{VK_FIXED_BYTES, VK_IC_BYTES};
 use super::*;
 use crate::proof::circuits::{AnyCircuit, CircuitInput, MerkleWitness, catalog};
 use crate::proof::field::Bytes32;
 use crate::proof::keys::tests::shared_key;
+
+/// bellman's proof, from which ours must not differ. On any engine.
+fn oracle<E: ProofEngine>(
+    parameters: &Parameters<E>,
+    circuit: AnyCircuit<E::Fr>,
+    r: E::Fr,
+    s: E::Fr,
+) -> ProofBytes {
+    let proof = bellman::groth16::create_proof(circuit, parameters, r, s).unwrap();
+    ProofBytes::from_proof(&proof).unwrap()
+}
 
 fn input(count: u8, index: u64) -> CircuitInput {
     let leaves: Vec<Bytes32> = (0..count).map(|i| Bytes32::new([0xf0 ^ i; 32])).collect();
@@ -59,7 +71,7 @@ fn two_proofs_of_one_input_differ_and_both_verify() {
 }
 
 #[test]
-fn both_engines_make_the_same_bytes_from_the_same_randomness_and_key() {
+fn both_engines_and_our_prover_make_the_same_bytes_from_the_same_randomness_and_key() {
     let circuit = catalog::find("merkle-poseidon-4").unwrap();
     let mut key_bytes = Vec::new();
     shared_key().write(&mut key_bytes).unwrap();
@@ -72,9 +84,12 @@ fn both_engines_make_the_same_bytes_from_the_same_randomness_and_key() {
     let input = input(5, 4);
     let our_circuit = AnyCircuit::with_input(circuit, &input).unwrap();
     let their_circuit = AnyCircuit::with_input(circuit, &input).unwrap();
-    let our_proof = prove_with(&ours, our_circuit, r, s).unwrap();
-    let their_proof = prove_with(&theirs, their_circuit, convert(r), convert(s)).unwrap();
+    let our_proof = oracle(&ours, our_circuit.clone(), r, s);
+    let their_proof = oracle(&theirs, their_circuit, convert(r), convert(s));
     assert_eq!(our_proof, their_proof);
+    let prover = shared_key().prover().unwrap();
+    let proven = prover.prove_with(our_circuit, &r, &s, &Stop::new(), &|| Duration::ZERO).unwrap();
+    assert_eq!(ProofBytes::from_proof(&proven.proof).unwrap(), their_proof);
     assert_eq!(verify(&their_proof, &input.public_inputs().unwrap()), Ok(true));
 }
 
@@ -234,15 +249,11 @@ fn an_input_plus_the_modulus_is_refused_although_it_is_congruent() {
 #[test]
 fn a_witness_that_breaks_a_constraint_is_an_error_and_no_proof() {
     // A circuit of the right shape whose witness claims another root, as a bug in the builder would.
-    let parameters = {
-        let mut bytes = Vec::new();
-        shared_key().write(&mut bytes).unwrap();
-        Parameters::<Bls12>::read(&bytes[..], false).unwrap()
-    };
     let circuit = catalog::find("merkle-poseidon-4").unwrap();
     let AnyCircuit::MerklePoseidon(honest) = AnyCircuit::with_input(circuit, &input(3, 2)).unwrap();
     let lying = AnyCircuit::MerklePoseidon(honest.claiming_root(Scalar::ONE));
-    let refused = prove(&parameters, lying, &mut ChaCha20Rng::seed_from_u64(7)).unwrap_err();
+    let prover = shared_key().prover().unwrap();
+    let refused = prover.prove(lying, &mut ChaCha20Rng::seed_from_u64(7), &Stop::new()).unwrap_err();
     let expected =
         "the witness does not satisfy constraint level 3/a present level hashes and an absent one passes";
     assert_eq!(refused.to_string(), expected);

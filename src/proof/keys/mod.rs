@@ -13,6 +13,8 @@ mod store;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use bellman::SynthesisError;
 use bellman::groth16::{Parameters, generate_parameters};
@@ -28,7 +30,9 @@ use super::circuits::catalog::CircuitSpec;
 use super::circuits::{AnyCircuit, CircuitInput};
 use super::digest::Digest32;
 use super::field::Bytes32;
-use super::groth16::{self, PreparedKey, ProofBytes, ProveError, VerifyError, VerifyingKeyError};
+use super::groth16::{
+    PrepareError, PreparedKey, ProofBytes, ProveError, Prover, Stop, VerifyError, VerifyingKeyError,
+};
 
 /// Who made a key, and so how far it can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +106,8 @@ pub struct ProvingKey {
     digest: Digest32,
     bytes_len: u64,
     verifying_key: VerifyingKey,
+    /// Made by the first proof: who only keeps keys or hands them on has no use for it.
+    prover: OnceLock<Prover>,
 }
 
 impl ProvingKey {
@@ -136,7 +142,8 @@ impl ProvingKey {
         let mut hash = blake3::Hasher::new();
         parameters.write(&mut hash)?;
         let (digest, bytes_len) = (Digest32::new(*hash.finalize().as_bytes()), hash.count());
-        Ok(ProvingKey { circuit, origin, parameters, digest, bytes_len, verifying_key })
+        let prover = OnceLock::new();
+        Ok(ProvingKey { circuit, origin, parameters, digest, bytes_len, verifying_key, prover })
     }
 
     /// Reads the byte form of a key pair whose digest the caller has checked.
@@ -170,7 +177,7 @@ impl ProvingKey {
         self.digest
     }
 
-    /// The length of the byte form; about what the key takes in memory.
+    /// The length of the byte form; about what the key takes in memory before its first proof.
     pub fn bytes_len(&self) -> u64 {
         self.bytes_len
     }
@@ -193,15 +200,50 @@ impl ProvingKey {
         self.parameters.write(writer)
     }
 
-    /// Proves that the input satisfies the circuit, with randomness from the operating system.
-    ///
-    /// Blocks, uses the process's rayon threads, and must not be called on one of them; see [`groth16::prove`].
+    /// What the key takes in memory: twice its bytes once it was made ready for proofs.
+    pub fn memory_bytes(&self) -> u64 {
+        self.bytes_len + self.prover.get().map_or(0, Prover::key_bytes)
+    }
+
+    /// The key made ready for proofs. The first call blocks for about the time of a proof.
     ///
     /// # Errors
-    /// The input is not one of the circuit's, or breaks a constraint.
+    /// The key is not one of its circuit's.
+    pub fn prover(&self) -> Result<&Prover, PrepareError> {
+        if let Some(ready) = self.prover.get() {
+            return Ok(ready);
+        }
+        // Whoever comes in the meantime does the same again; one of the results stays.
+        let made = Prover::new(AnyCircuit::blank(self.circuit), &self.parameters)?;
+        Ok(self.prover.get_or_init(|| made))
+    }
+
+    /// Proves that the input satisfies the circuit, with randomness from the operating system.
+    ///
+    /// As [`ProvingKey::prove_until`], and nobody stops it.
+    ///
+    /// # Errors
+    /// As there.
     pub fn prove(&self, input: &CircuitInput) -> Result<ProofBytes, ProveError> {
+        self.prove_until(input, &Stop::new())
+    }
+
+    /// Proves that the input satisfies the circuit, with randomness from the operating system, and verifies the proof.
+    ///
+    /// Blocks, and uses all threads of the rayon pool that it is called in; outside of one, those of the process's.
+    ///
+    /// # Errors
+    /// The input is not one of the circuit's, or breaks a constraint; somebody wished an end; or the proof came out
+    /// false, which would be a fault of this machine or program: such a proof is never given out.
+    pub fn prove_until(&self, input: &CircuitInput, stop: &Stop) -> Result<ProofBytes, ProveError> {
         let circuit = AnyCircuit::with_input(self.circuit, input)?;
-        groth16::prove(&self.parameters, circuit, &mut OsRng)
+        let proven = self.prover()?.prove_timed(circuit, &mut OsRng, stop, &|| Duration::ZERO)?;
+        let proof = ProofBytes::from_proof(&proven.proof)?;
+        let public_inputs: Vec<Bytes32> = proven.public_inputs.iter().map(Bytes32::from_scalar).collect();
+        match self.verifying_key.verify(&proof, &public_inputs) {
+            Ok(true) => Ok(proof),
+            Ok(false) | Err(_) => Err(ProveError::WrongProof),
+        }
     }
 }
 
