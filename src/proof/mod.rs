@@ -8,7 +8,6 @@
 //! [`circuits`] (what can be proved), [`groth16`] (prove and verify), [`keys`] (proving and verifying keys).
 //! `docs/proofs.md` tells what a proof says and what it does not.
 
-#[cfg_attr(not(test), allow(dead_code))]
 mod arith;
 pub mod circuits;
 pub mod digest;
@@ -16,7 +15,6 @@ pub mod field;
 pub mod groth16;
 pub mod keys;
 pub mod merkle;
-#[cfg_attr(not(test), allow(dead_code))]
 mod msm;
 pub mod poseidon;
 

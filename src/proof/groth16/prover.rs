@@ -191,6 +191,34 @@ impl Prover {
         Ok(Proven { proof: self.assemble(&sums, r, s), public_inputs, times })
     }
 
+    /// Computes multiples of the key's points, of `bytes_max` at most, which make later proofs cheaper. Costs as much as some
+    /// proofs do; proofs that run beside it go on with what they have. The key is the one that this was made of.
+    pub fn make_tables(&self, parameters: &Parameters<Bls12>, bytes_max: u64) {
+        // Each query gets its share of the bytes that all points take: a point of G2 takes and costs more than one of G1.
+        let (points, _) = self.point_bytes();
+        let share =
+            |plain: u64| (u128::from(bytes_max) * u128::from(plain) / u128::from(points.max(1))) as u64;
+        let of_g1 = [
+            (&self.a, &parameters.a),
+            (&self.b_g1, &parameters.b_g1),
+            (&self.h, &parameters.h),
+            (&self.l, &parameters.l),
+        ];
+        for (bases, points) in of_g1 {
+            bases.make_tables(points, Instructions::Best, share(bases.bytes().0));
+        }
+        let of_g2 = share(self.b_g2.bytes().0);
+        self.b_g2.make_tables(&parameters.b_g2, Instructions::Best, of_g2);
+    }
+
+    /// Lets go of the tables. Proofs that run keep them to their end.
+    pub fn drop_tables(&self) {
+        for bases in [&self.a, &self.b_g1, &self.h, &self.l] {
+            bases.drop_tables();
+        }
+        self.b_g2.drop_tables();
+    }
+
     /// A bound of what one proof takes of memory while it is made, beyond what the key holds.
     pub fn proof_bytes_max(&self) -> u64 {
         let values = self.matrices.inputs() + self.matrices.private();
@@ -202,11 +230,14 @@ impl Prover {
 
     /// What the key holds in memory.
     pub fn key_bytes(&self) -> u64 {
-        let points = [&self.a, &self.b_g1, &self.h, &self.l].map(|bases| bases.bytes());
-        let points = points.into_iter().chain([self.b_g2.bytes()]);
-        points.map(|(plain, tables)| plain + tables).sum::<u64>()
-            + self.matrices.bytes()
-            + self.domain.bytes()
+        let (points, tables) = self.point_bytes();
+        points + tables + self.matrices.bytes() + self.domain.bytes()
+    }
+
+    /// What the points hold, and their tables.
+    fn point_bytes(&self) -> (u64, u64) {
+        let of_g1 = [&self.a, &self.b_g1, &self.h, &self.l].map(Bases::bytes);
+        of_g1.into_iter().fold(self.b_g2.bytes(), |sum, of| (sum.0 + of.0, sum.1 + of.1))
     }
 
     fn assign(&self, circuit: impl Circuit<Scalar>) -> Result<Assignment, ProveError> {

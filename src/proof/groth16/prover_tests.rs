@@ -40,7 +40,7 @@ impl Motley {
 impl Circuit<Scalar> for Motley {
     fn synthesize<CS: ConstraintSystem<Scalar>>(self, cs: &mut CS) -> Result<(), SynthesisError> {
         let mut rng = self.seed.map(ChaCha20Rng::seed_from_u64);
-        let mut draw = || rng.as_mut().map(|rng| Scalar::random(rng));
+        let mut draw = || rng.as_mut().map(Scalar::random);
         let given = |value: Option<Scalar>| move || value.ok_or(SynthesisError::AssignmentMissing);
         let one = (CS::one(), Some(Scalar::ONE));
         let mut inputs = vec![one];
@@ -119,13 +119,20 @@ fn assert_bellmans<C: Circuit<Scalar> + Clone + Sync>(
     let mut rng = ChaCha20Rng::seed_from_u64(2);
     let prover = Prover::new(blank, parameters).unwrap();
     let (zero, one) = (Scalar::ZERO, Scalar::ONE);
-    for (r, s) in [(Scalar::random(&mut rng), Scalar::random(&mut rng)), (zero, one), (-one, zero)] {
+    for (tables, r, s) in
+        [(false, Scalar::random(&mut rng), Scalar::random(&mut rng)), (true, zero, one), (false, -one, zero)]
+    {
+        if tables {
+            prover.make_tables(parameters, 16 << 20);
+        } else {
+            prover.drop_tables();
+        }
         let expected = create_proof(circuit.clone(), parameters, r, s).unwrap();
         for threads in [1, 2] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let proven =
                 pool.install(|| prover.prove_with(circuit.clone(), &r, &s, &Stop::new(), &still)).unwrap();
-            assert_eq!(bytes(&proven.proof), bytes(&expected), "{name}, {threads} threads");
+            assert_eq!(bytes(&proven.proof), bytes(&expected), "{name}, {threads} threads, tables {tables}");
         }
     }
 }

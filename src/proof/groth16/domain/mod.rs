@@ -104,10 +104,11 @@ impl Domain {
 impl Transforms {
     fn new(size: usize, instructions: Instructions) -> Transforms {
         #[cfg(target_arch = "x86_64")]
-        if instructions == Instructions::Best && size >= vector::SIZE_MIN {
-            if let Some(ifma) = Ifma::detect() {
-                return Transforms::Vectorised(Vectorised::new(size, ifma));
-            }
+        if instructions == Instructions::Best
+            && size >= vector::SIZE_MIN
+            && let Some(ifma) = Ifma::detect()
+        {
+            return Transforms::Vectorised(Vectorised::new(size, ifma));
         }
         let _ = instructions;
         Transforms::Portable(Portable::new(size))

@@ -1,5 +1,7 @@
 //! The quotient: equal to what its definition gives, in every size, whichever way it is computed.
 
+#![allow(clippy::unwrap_used)]
+
 use bellman::domain::{EvaluationDomain, Scalar as Element};
 use bellman::multicore::Worker;
 use ff::{Field, PrimeField};

@@ -6,8 +6,8 @@
 //! included, of less than 2^62, as long as the whole number is in its bounds.
 
 use std::arch::x86_64::{
-    __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64,
-    _mm512_mask_blend_epi64, _mm512_movepi64_mask, _mm512_set1_epi64, _mm512_setzero_si512,
+    __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_cmplt_epi64_mask, _mm512_madd52hi_epu64,
+    _mm512_madd52lo_epu64, _mm512_mask_blend_epi64, _mm512_set1_epi64, _mm512_setzero_si512,
     _mm512_srai_epi64, _mm512_srli_epi64, _mm512_sub_epi64,
 };
 
@@ -65,14 +65,14 @@ pub(super) const fn to_limbs(words: &[u64; LIMBS]) -> [u64; LIMBS] {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn all(word: u64) -> __m512i {
     _mm512_set1_epi64(word.cast_signed())
 }
 
 /// One scalar in every lane.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn everywhere(scalar: &[u64; LIMBS]) -> Lanes {
     let mut lanes = [_mm512_setzero_si512(); LIMBS];
     for (lane, limb) in lanes.iter_mut().zip(scalar) {
@@ -83,7 +83,7 @@ pub(super) fn everywhere(scalar: &[u64; LIMBS]) -> Lanes {
 
 /// Moves carries upwards. The number is not negative.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn carried(a: &Lanes) -> Lanes {
     let mut limbs = *a;
     for i in 0..LIMBS - 1 {
@@ -96,7 +96,7 @@ pub(super) fn carried(a: &Lanes) -> Lanes {
 
 /// Adds a·b to the sums of the columns.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn accumulate(columns: &mut [__m512i; 2 * LIMBS], a: &Lanes, b: &Lanes) {
     for i in 0..LIMBS {
         for j in 0..LIMBS {
@@ -108,7 +108,7 @@ fn accumulate(columns: &mut [__m512i; 2 * LIMBS], a: &Lanes, b: &Lanes) {
 
 /// Montgomery's reduction: the columns' number divided by R.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn divided(mut columns: [__m512i; 2 * LIMBS]) -> Lanes {
     for i in 0..LIMBS {
         // The multiplier reads the lower 52 bits of what it is given.
@@ -127,7 +127,7 @@ fn divided(mut columns: [__m512i; 2 * LIMBS]) -> Lanes {
 /// `a · b`, from carried limbs. The result is below (A B / 35 + 1) r for bounds A and B, below 2 r if one of them is 1.
 /// Not carried: below 2^57.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn mul(a: &Lanes, b: &Lanes) -> Lanes {
     let mut columns = [_mm512_setzero_si512(); 2 * LIMBS];
     accumulate(&mut columns, a, b);
@@ -136,7 +136,7 @@ pub(super) fn mul(a: &Lanes, b: &Lanes) -> Lanes {
 
 /// `a · b + c · d`, from carried limbs, with one reduction: below ((A B + C D) / 35 + 1) r.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn mul_add(a: &Lanes, b: &Lanes, c: &Lanes, d: &Lanes) -> Lanes {
     let mut columns = [_mm512_setzero_si512(); 2 * LIMBS];
     accumulate(&mut columns, a, b);
@@ -146,7 +146,7 @@ pub(super) fn mul_add(a: &Lanes, b: &Lanes, c: &Lanes, d: &Lanes) -> Lanes {
 
 /// `a + b`.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn add(a: &Lanes, b: &Lanes) -> Lanes {
     let mut sum = *a;
     for i in 0..LIMBS {
@@ -157,7 +157,7 @@ pub(super) fn add(a: &Lanes, b: &Lanes) -> Lanes {
 
 /// `a - b + K r`, where `K` is at least the bound of `b`.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn sub<const K: u64>(a: &Lanes, b: &Lanes) -> Lanes {
     let multiple = const { multiple_of_r(K) };
     let mut difference = *a;
@@ -170,7 +170,7 @@ pub(super) fn sub<const K: u64>(a: &Lanes, b: &Lanes) -> Lanes {
 /// The same scalar below 1.01 r and carried, from one below 35 r: the quotient is estimated from the top limb, at most one
 /// too small.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn weakly_reduced(a: &Lanes) -> Lanes {
     let limbs = carried(a);
     let zero = _mm512_setzero_si512();
@@ -187,12 +187,12 @@ pub(super) fn weakly_reduced(a: &Lanes) -> Lanes {
 
 /// The same scalar below r and carried, from one below 2 r.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn reduced(a: &Lanes) -> Lanes {
     let limbs = carried(a);
     let less = carried(&sub::<0>(&limbs, &everywhere(&R1)));
     // The top limb keeps the sign.
-    let negative = _mm512_movepi64_mask(less[4]);
+    let negative = _mm512_cmplt_epi64_mask(less[4], _mm512_setzero_si512());
     let mut reduced = less;
     for i in 0..LIMBS {
         reduced[i] = _mm512_mask_blend_epi64(negative, less[i], limbs[i]);

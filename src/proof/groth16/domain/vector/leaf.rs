@@ -12,7 +12,7 @@ use super::tables::{Leaf, Limbs};
 const LAYERS_UP: u32 = 4;
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn pair_down(x: &Lanes, y: &Lanes, root: &Lanes) -> (Lanes, Lanes) {
     let turned = mul(&carried(y), root);
     (add(x, &turned), sub::<2>(x, &turned))
@@ -20,13 +20,13 @@ fn pair_down(x: &Lanes, y: &Lanes, root: &Lanes) -> (Lanes, Lanes) {
 
 /// `K` bounds x and y.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn pair_up<const K: u64>(x: &Lanes, y: &Lanes, factor: &Lanes) -> (Lanes, Lanes) {
     (add(x, y), mul(&carried(&sub::<K>(y, x)), factor))
 }
 
 /// All pairs of two runs of blocks, whose node has this t. `reduce` brings x below 2 r first.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn pass_down(left: &mut [Block], right: &mut [Block], root: &Limbs, reduce: bool) {
     let root = everywhere(root);
     for (left, right) in left.iter_mut().zip(right) {
@@ -41,7 +41,7 @@ pub(super) fn pass_down(left: &mut [Block], right: &mut [Block], root: &Limbs, r
 }
 
 /// All pairs of two runs of blocks that are `2^layer` values apart.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn pass_up(left: &mut [Block], right: &mut [Block], factor: &Limbs, layer: u32, is_root: bool) {
     match layer % LAYERS_UP {
         0 => pass_up_from::<2>(left, right, factor, is_root),
@@ -52,7 +52,7 @@ pub(super) fn pass_up(left: &mut [Block], right: &mut [Block], factor: &Limbs, l
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn pass_up_from<const K: u64>(left: &mut [Block], right: &mut [Block], factor: &Limbs, reduce: bool) {
     let factor = everywhere(factor);
     for (left, right) in left.iter_mut().zip(right) {
@@ -66,7 +66,7 @@ fn pass_up_from<const K: u64>(left: &mut [Block], right: &mut [Block], factor: &
 }
 
 /// Six layers down. The blocks come in order and leave turned about.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn down(blocks: &mut [Block; LEAF], leaf: &Leaf) {
     let mut values = blocks.each_ref().map(|block| block.load());
     for (apart, first) in [(4, 0), (2, 1), (1, 3)] {
@@ -90,7 +90,7 @@ pub(super) fn down(blocks: &mut [Block; LEAF], leaf: &Leaf) {
 }
 
 /// Six layers up. The blocks come turned about and leave in order.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn up(blocks: &mut [Block; LEAF], leaf: &Leaf, is_root: bool) {
     let mut values = blocks.each_ref().map(|block| block.load());
     let lanes = |node: usize| leaf.lanes[node].load();
@@ -115,7 +115,7 @@ pub(super) fn up(blocks: &mut [Block; LEAF], leaf: &Leaf, is_root: bool) {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn layer_up<const K: u64>(values: &mut [Lanes; LEAF], apart: usize, factor: impl Fn(usize) -> Lanes) {
     for pair in 0..LEAF / 2 {
         let (node, x) = place(pair, apart);

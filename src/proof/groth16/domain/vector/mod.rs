@@ -68,7 +68,7 @@ impl Vectorised {
 
 type Blocks = Zeroizing<Vec<Block>>;
 
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn quotient(tables: &Tables, log: u32, products: Products) -> Zeroizing<Vec<Integer>> {
     let Products { a, b, c } = products;
     let transform = |values: Wiped| {
@@ -100,7 +100,7 @@ fn quotient(tables: &Tables, log: u32, products: Products) -> Zeroizing<Vec<Inte
 }
 
 /// Values in the order of the tree's leaves, turned about as a leaf wants them.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn blocks_of(values: Wiped, log: u32) -> Blocks {
     let mut blocks = Zeroizing::new(vec![Block::ZERO; values.len() / 8]);
     blocks.par_chunks_mut(LEAF).enumerate().with_min_len(TASK_LEN / LEAF).for_each(|(leaf, blocks)| {
@@ -109,7 +109,7 @@ fn blocks_of(values: Wiped, log: u32) -> Blocks {
     blocks
 }
 
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn fill_leaf(blocks: &mut [Block], leaf: usize, values: &[Scalar], log: u32) {
     for (place, block) in blocks.iter_mut().enumerate() {
         let value = |lane: usize| &values[exponent(SIZE_MIN * leaf + LEAF * lane + place, log)];
@@ -118,13 +118,13 @@ fn fill_leaf(blocks: &mut [Block], leaf: usize, values: &[Scalar], log: u32) {
 }
 
 /// `a · b` below 2 r in the place of `a`, from both below 34 r.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn multiply(a: &mut Block, b: &Block) {
     a.store(&mul(&weakly_reduced(&a.load()), &carried(&b.load())));
 }
 
 /// Eight coefficients of h, from those of the product and of c, both below 2 r.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn difference(tables: &Tables, product: &Block, c: &Block) -> [Integer; 8] {
     let (c, product) = (carried(&c.load()), carried(&product.load()));
     let scales = [everywhere(&tables.scale_c), everywhere(&tables.scale_product)];
@@ -132,7 +132,7 @@ fn difference(tables: &Tables, product: &Block, c: &Block) -> [Integer; 8] {
 }
 
 /// From coefficients below 2 r to values below 34 r, below a node that is `depth` layers below the root.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn down(tables: &Tables, blocks: &mut [Block], node: usize, depth: u32) {
     if let Ok(leaf) = <&mut [Block; LEAF]>::try_from(&mut *blocks) {
         return leaf::down(leaf, tables.leaf_down(node));
@@ -152,7 +152,7 @@ fn down(tables: &Tables, blocks: &mut [Block], node: usize, depth: u32) {
 }
 
 /// From values below 2 r to coefficients times the number of values: below 2 r at a root.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma")]
 fn up(tables: &Tables, blocks: &mut [Block], node: usize) {
     let is_root = node == CYCLIC && blocks.len() == tables.blocks() || node == NEGACYCLIC;
     if let Ok(leaf) = <&mut [Block; LEAF]>::try_from(&mut *blocks) {
