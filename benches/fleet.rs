@@ -6,6 +6,8 @@
 //! committed by three nodes. Prints figures; asserts only what must hold on any machine (no election, nothing refused).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod support;
+
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,10 +26,7 @@ use zkpnet::actors::worker_registry::{
     Heartbeat, LeaseTimes, News, Order, Register, Report, WorkerRegistry, WorkerRegistryHandle,
 };
 use zkpnet::codec;
-use zkpnet::ledger::{
-    CacheUse, Circuit, CircuitId, Command, Digest, NewTask, Policy, Priority, TaskId, TenantId, UnixMillis,
-    WorkerId,
-};
+use zkpnet::ledger::{Circuit, CircuitId, Command, Digest, Policy, WorkerId};
 use zkpnet::proof::{Bytes32, CircuitInput, MerkleWitness, ProvingKey, catalog};
 use zkpnet::raft::{InProcessNetwork, Member, NodeId, RaftConfig, RaftService};
 use zkpnet::sealing::DataKey;
@@ -73,24 +72,9 @@ fn statement() -> Statement {
 }
 
 fn task(statement: &Statement, data_key: &DataKey, number: u64) -> Command {
-    let id = TaskId(uuid::Uuid::from_u128(u128::from(number) + 1));
-    let mut fingerprint = [0; 32];
-    fingerprint[..8].copy_from_slice(&number.to_le_bytes());
-    Command::SubmitTask(Box::new(NewTask {
-        id,
-        tenant: TenantId::DEFAULT,
-        circuit: statement.circuit.id.clone(),
-        public_inputs: statement.public_inputs.clone(),
-        sealed_input: data_key.seal(id, &codec::encode(&statement.input).unwrap()).unwrap(),
-        fingerprint: Digest(fingerprint),
-        idempotency_key: None,
-        cache: CacheUse::Bypassed,
-        summary: None,
-        priority: Priority::Normal,
-        deadline_ms: None,
-        max_attempts: None,
-        at: UnixMillis(1_000),
-    }))
+    let input = codec::encode(&statement.input).unwrap();
+    let sealed = data_key.seal(support::task_id(number), &input).unwrap();
+    support::submit(number, statement.circuit.id.clone(), statement.public_inputs.clone(), sealed)
 }
 
 /// Bytes of memory that the process holds, by the system's own account.

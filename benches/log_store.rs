@@ -5,6 +5,8 @@
 //! the batched and the unbatched rows is what the batcher is worth.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod support;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -13,9 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use zkpnet::ledger::{
-    CacheUse, Circuit, CircuitId, Command, Digest, NewTask, Policy, Priority, TaskId, TenantId, UnixMillis,
-};
+use zkpnet::ledger::{Circuit, CircuitId, Command, Digest, Policy};
 use zkpnet::raft::{InProcessNetwork, Member, NodeId, RaftConfig, RaftService, Role};
 
 /// About what a sealed Merkle input of depth 4 takes.
@@ -94,23 +94,8 @@ fn circuit() -> Command {
 }
 
 fn task(number: u64) -> Command {
-    let mut fingerprint = [0; 32];
-    fingerprint[..8].copy_from_slice(&number.to_le_bytes());
-    Command::SubmitTask(Box::new(NewTask {
-        id: TaskId(uuid::Uuid::from_u128(u128::from(number) + 1)),
-        tenant: TenantId::DEFAULT,
-        circuit: CircuitId::new("bench").unwrap(),
-        public_inputs: vec![Digest([5; 32])],
-        sealed_input: vec![6; INPUT_BYTES],
-        fingerprint: Digest(fingerprint),
-        idempotency_key: None,
-        cache: CacheUse::Bypassed,
-        summary: None,
-        priority: Priority::Normal,
-        deadline_ms: None,
-        max_attempts: None,
-        at: UnixMillis(1_000),
-    }))
+    let circuit = CircuitId::new("bench").unwrap();
+    support::submit(number, circuit, vec![Digest([5; 32])], vec![6; INPUT_BYTES])
 }
 
 fn log_append(criterion: &mut Criterion) {

@@ -6,7 +6,7 @@
 use super::ask::{Address, Ask, AskError};
 use super::guardian::{GuardianHandle, Supervised};
 use crate::ledger::{Digest, LogIndex};
-use crate::raft::{AdminError, NodeId, PeerReport, RaftService, Standing};
+use crate::raft::{AdminError, Aim, EnlistError, NodeId, PeerReport, RaftService, Standing};
 use actix::{Actor, Context, Handler, Message};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -80,6 +80,15 @@ pub enum ChangeCluster {
         /// Which, by name or number.
         to: Option<String>,
     },
+    /// Add the process that waits for it at an address.
+    Add {
+        /// Its name.
+        member: String,
+        /// Where its Raft port is reached.
+        address: String,
+        /// What it is to become.
+        aim: Aim,
+    },
     /// Give a member a vote, once it has caught up.
     Promote {
         /// Which, by name or number.
@@ -103,12 +112,29 @@ pub enum ClusterError {
     /// *Refused*: there is no such member.
     #[error("there is no member {0:?}")]
     UnknownMember(String),
+    /// *Refused*: at the address that was named is nobody who could be added.
+    #[error("{0}")]
+    Address(String),
+    /// *Refused*: another node is at the address than the one that was named.
+    #[error("{0}")]
+    Name(String),
     /// *Refused*, *unavailable* or *outcome unknown*: see [`AdminError`].
     #[error(transparent)]
     Change(#[from] AdminError),
     /// *Unavailable* or *outcome unknown*: the desk did not answer.
     #[error(transparent)]
     Ask(#[from] AskError),
+}
+
+impl From<EnlistError> for ClusterError {
+    fn from(error: EnlistError) -> Self {
+        let text = error.to_string();
+        match error {
+            EnlistError::Address { .. } => Self::Address(text),
+            EnlistError::Name { .. } => Self::Name(text),
+            EnlistError::Change(error) => Self::Change(error),
+        }
+    }
 }
 
 /// A cloneable handle of the cluster desk.
@@ -221,6 +247,7 @@ async fn change(raft: &RaftService, change: ChangeCluster) -> Result<Option<Node
             let to = to.map(|to| find(&to)).transpose()?;
             Ok(Some(raft.transfer_leadership(to).await?))
         }
+        ChangeCluster::Add { member, address, aim } => Ok(Some(raft.enlist(member, address, aim).await?)),
         ChangeCluster::Promote { member } => {
             let member = find(&member)?;
             raft.promote(member).await?;

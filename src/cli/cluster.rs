@@ -21,6 +21,8 @@ enum ClusterCommand {
     Status(StatusArgs),
     /// Let another voter lead, the most advanced one when none is named
     TransferLeader(TransferArgs),
+    /// Add a process that waits for it: one started without raft.bootstrap, raft.peers and raft.join
+    Add(AddArgs),
     /// Give a learner a vote
     Promote(MemberArgs),
     /// Take a voter's vote
@@ -42,6 +44,21 @@ struct TransferArgs {
     /// Who shall lead, by name or number
     #[arg(value_name = "MEMBER")]
     to: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct AddArgs {
+    #[command(flatten)]
+    service: ServiceAndToken,
+    /// The new member's name (its coordinator.id)
+    #[arg(value_name = "NAME")]
+    member: String,
+    /// Where its Raft port is reached: host:port, as it tells others
+    #[arg(value_name = "ADDRESS")]
+    address: String,
+    /// Give it a vote as soon as it has caught up
+    #[arg(long)]
+    promote: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,6 +108,10 @@ pub(super) fn run(args: ClusterArgs) -> Result<Verdict, Failure> {
         ClusterCommand::TransferLeader(args) => {
             let body = args.to.map_or_else(|| json!({}), |to| json!({"to": to}));
             change(&args.service, "transfer-leader", &body)
+        }
+        ClusterCommand::Add(args) => {
+            let body = json!({"member": args.member, "address": args.address, "promote": args.promote});
+            change(&args.service, "add", &body)
         }
         ClusterCommand::Promote(args) => change_member("promote", &args),
         ClusterCommand::Demote(args) => change_member("demote", &args),

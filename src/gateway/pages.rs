@@ -111,6 +111,7 @@ pub(super) async fn readyz(request: HttpRequest, door: web::Data<Door>) -> Resul
     let checks = [("life", life), ("leader", leader)];
     let failures: Vec<String> =
         checks.iter().filter_map(|(name, failure)| Some(format!("{name}: {}", (*failure)?))).collect();
+    door.readiness.tell(&failures);
     if is_verbose {
         let mut text = String::new();
         for (name, failure) in checks {

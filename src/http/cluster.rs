@@ -5,13 +5,13 @@
 //! node names it.
 
 use super::body::read_json;
-use super::fields::{Fields, text};
+use super::fields::{FieldError, Fields, boolean, text};
 use super::json::Json;
 use super::problem::{Problem, ProblemBody, ProblemCode};
 use super::request_id::RequestId;
 use super::state::{AppState, Limits};
 use crate::actors::cluster_desk::{ChangeCluster, ClusterError, ClusterView, MemberView, StateComparison};
-use crate::raft::{AdminError, Standing};
+use crate::raft::{AdminError, Aim, Standing};
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -152,22 +152,29 @@ pub(super) struct ChangeAnswer {
 /// What a change is about.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ChangeRequest {
-    /// The member, by name or number (`promote`, `demote`, `remove`).
+    /// The member, by name or number (`promote`, `demote`, `remove`); the new one's name (`add`).
     #[schema(required = false, nullable = false)]
     member: Option<String>,
     /// Who shall lead, by name or number (`transfer-leader`); the most advanced voter when absent.
     #[schema(required = false, nullable = false)]
     to: Option<String>,
+    /// Where the new member's Raft port is reached (`add`).
+    #[schema(required = false, nullable = false, example = "coordinator-4:7000")]
+    address: Option<String>,
+    /// Whether the new member gets a vote once it has caught up (`add`); not when absent.
+    #[schema(required = false, nullable = false)]
+    promote: Option<bool>,
 }
 
 /// Change the cluster
 ///
-/// `transfer-leader`, `promote` (once it has caught up), `demote`, `remove`. Wants the cluster's token as
-/// `Authorization: Bearer`, when the node has one. A member is added by starting its process with `raft.join`.
+/// `transfer-leader`, `add`, `promote` (once it has caught up), `demote`, `remove`. Wants the cluster's token as
+/// `Authorization: Bearer`, when the node has one. Added is a process that was started without `raft.bootstrap`, `raft.peers`
+/// and `raft.join`; one with `raft.join` asks to be added by itself.
 #[utoipa::path(
     post, path = "/api/v1/cluster/{action}", tag = "cluster", operation_id = "changeCluster",
     request_body = ChangeRequest,
-    params(("action" = String, Path, description = "transfer-leader, promote, demote or remove")),
+    params(("action" = String, Path, description = "transfer-leader, add, promote, demote or remove")),
     responses(
         (status = 200, description = "It is done", body = ChangeAnswer),
         (status = 400, description = "A field is wrong", body = ProblemBody, content_type = "application/problem+json"),
@@ -201,6 +208,7 @@ pub(super) async fn change(
 #[derive(Clone, Copy)]
 enum Action {
     TransferLeader,
+    Add,
     Promote,
     Demote,
     Remove,
@@ -210,13 +218,13 @@ impl Action {
     fn of(word: &str) -> Result<Self, Problem> {
         match word {
             "transfer-leader" => Ok(Self::TransferLeader),
+            "add" => Ok(Self::Add),
             "promote" => Ok(Self::Promote),
             "demote" => Ok(Self::Demote),
             "remove" => Ok(Self::Remove),
             _ => Err(Problem::new(
                 ProblemCode::UnknownPath,
-                "there is no such change of the cluster; there are transfer-leader, promote, demote and remove, and a member \
-                 is added by starting its process with raft.join",
+                "there is no such change of the cluster; there are transfer-leader, add, promote, demote and remove",
             )),
         }
     }
@@ -224,6 +232,9 @@ impl Action {
     const fn done(self) -> &'static str {
         match self {
             Self::TransferLeader => "another member leads",
+            Self::Add => {
+                "it is a member; a vote comes when it has caught up, if that was asked for, else with promote"
+            }
             Self::Promote => "it has a vote",
             Self::Demote => "it has no vote any more",
             Self::Remove => "it is no member any more; its number is not given again",
@@ -231,18 +242,21 @@ impl Action {
     }
 }
 
-fn decode(action: Action, body: Json) -> Result<ChangeCluster, super::fields::FieldError> {
+fn decode(action: Action, body: Json) -> Result<ChangeCluster, FieldError> {
     let known: &[&str] = match action {
         Action::TransferLeader => &["to"],
+        Action::Add => &["member", "address", "promote"],
         Action::Promote | Action::Demote | Action::Remove => &["member"],
     };
     let mut fields = Fields::of_body(body, &[known])?;
-    let mut required = |name: &str| -> Result<String, super::fields::FieldError> {
+    let promote = fields.optional("promote").map(|json| boolean("promote", &json)).transpose()?;
+    let aim = if promote == Some(true) { Aim::Voter } else { Aim::Learner };
+    let mut required = |name: &str| -> Result<String, FieldError> {
         let json = fields.required(name)?;
         let value = text(name, json)?;
         if value.is_empty() || value.len() > TEXT_BYTES_MAX || value.chars().any(char::is_control) {
             let reason = format!("expected 1 to {TEXT_BYTES_MAX} printable characters");
-            return Err(super::fields::FieldError::new(name, reason));
+            return Err(FieldError::new(name, reason));
         }
         Ok(value)
     };
@@ -250,6 +264,10 @@ fn decode(action: Action, body: Json) -> Result<ChangeCluster, super::fields::Fi
         Action::TransferLeader => {
             let to = fields.optional("to").map(|json| text("to", json)).transpose()?;
             ChangeCluster::TransferLeader { to }
+        }
+        Action::Add => {
+            let (member, address) = (required("member")?, required("address")?);
+            ChangeCluster::Add { member, address, aim }
         }
         Action::Promote => ChangeCluster::Promote { member: required("member")? },
         Action::Demote => ChangeCluster::Demote { member: required("member")? },
@@ -276,7 +294,13 @@ fn require_admin(request: &HttpRequest, state: &AppState) -> Result<(), Problem>
 impl From<ClusterError> for Problem {
     fn from(error: ClusterError) -> Self {
         let text = error.to_string();
+        let refused = |field: &str, text: String| Self {
+            field: Some(field.to_owned()),
+            ..Self::new(ProblemCode::ChangeRefused, text)
+        };
         let code = match error {
+            ClusterError::Address(_) => return refused("address", text),
+            ClusterError::Name(_) => return refused("member", text),
             ClusterError::UnknownMember(_) => ProblemCode::UnknownMember,
             ClusterError::Change(AdminError::Refused(_)) => ProblemCode::ChangeRefused,
             ClusterError::Change(AdminError::NotLeader { .. }) => ProblemCode::NoLeader,

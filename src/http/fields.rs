@@ -96,6 +96,14 @@ pub(super) fn text(field: &str, json: Json) -> Result<String, FieldError> {
     }
 }
 
+/// True or false.
+pub(super) fn boolean(field: &str, json: &Json) -> Result<bool, FieldError> {
+    match json {
+        Json::Bool(value) => Ok(*value),
+        other => Err(wrong_kind(field, "true or false", other)),
+    }
+}
+
 /// An array.
 pub(super) fn array(field: &str, json: Json) -> Result<Vec<Json>, FieldError> {
     match json {

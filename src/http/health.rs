@@ -230,6 +230,7 @@ pub(super) async fn readyz(
         .iter()
         .filter_map(|check| Some(format!("{}: {}", check.name, check.failure.as_ref()?)))
         .collect();
+    state.readiness.tell(&failures);
     if is_verbose {
         let mut answer =
             if failures.is_empty() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };

@@ -17,7 +17,7 @@ const SHOWN_KEY_LENGTH_MAX: usize = 40;
 /// A value. Numbers that are not whole are kept only as what they are not: no request has a use for them.
 pub(super) enum Json {
     Null,
-    Bool,
+    Bool(bool),
     Whole(u64),
     NotWhole(NotWhole),
     Text(String),
@@ -39,7 +39,7 @@ impl Json {
     pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
-            Self::Bool => "a boolean",
+            Self::Bool(_) => "a boolean",
             Self::Whole(_) | Self::NotWhole(NotWhole::Inexact) => "a number",
             Self::NotWhole(NotWhole::Negative) => "a negative number",
             Self::NotWhole(NotWhole::Fraction) => "a fraction",
@@ -135,8 +135,8 @@ impl<'de> Visitor<'de> for Reading<'_> {
         Ok(Json::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
-        Ok(Json::Bool)
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Json, E> {

@@ -43,12 +43,12 @@ pub(super) async fn observe<B: MessageBody + 'static>(
     match result {
         Ok(answer) => {
             let problem = answer.response().error().and_then(|error| error.as_error::<Problem>()).cloned();
-            seen.record(answer.status().as_u16(), problem.as_ref());
+            seen.record(answer.status().as_u16(), problem.as_ref(), Answerer::Handler);
             Ok(answer)
         }
         Err(problem) => {
             let problem = problem.with_context(&seen.context);
-            seen.record(problem.status().as_u16(), Some(&problem));
+            seen.record(problem.status().as_u16(), Some(&problem), Answerer::Middleware);
             Err(problem.into())
         }
     }
@@ -59,6 +59,15 @@ fn time_limit(request: &ServiceRequest) -> Duration {
     let Some(limits) = request.app_data::<web::Data<Limits>>() else { return Duration::MAX };
     let wait = requested_wait(request.query_string()).unwrap_or_default().min(limits.wait_max);
     limits.request_timeout + wait + limits.answer_grace
+}
+
+/// Who made an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answerer {
+    /// The route's handler, or what stands before it.
+    Handler,
+    /// The handler did not come to an end.
+    Middleware,
 }
 
 /// What is needed of a request once it is gone.
@@ -133,7 +142,7 @@ impl Seen {
         }
     }
 
-    fn record(&self, status: u16, problem: Option<&Problem>) {
+    fn record(&self, status: u16, problem: Option<&Problem>, by: Answerer) {
         let elapsed = self.began.elapsed();
         let method = method_label(&self.method);
         let route = self.route.clone();
@@ -141,10 +150,10 @@ impl Seen {
             .increment(1);
         histogram!("zkpnet_http_request_duration_seconds", "method" => method, "route" => route)
             .record(elapsed.as_secs_f64());
-        self.log(status, elapsed, problem);
+        self.log(status, elapsed, problem, by);
     }
 
-    fn log(&self, status: u16, elapsed: Duration, problem: Option<&Problem>) {
+    fn log(&self, status: u16, elapsed: Duration, problem: Option<&Problem>, by: Answerer) {
         let id = self.context.request_id.as_str();
         let path: String = self.context.instance.chars().take(LOGGED_PATH_LENGTH_MAX).collect();
         let (method, ms) = (self.method.as_str(), elapsed.as_secs_f64() * 1e3);
@@ -153,7 +162,9 @@ impl Seen {
         if let Some(cause) = problem.and_then(|problem| problem.cause.as_deref()) {
             tracing::error!(request_id = id, method, ?path, status, code, cause, "a request failed");
         }
-        if status >= 500 {
+        // That the node is not ready is told by the handler, when that is news.
+        let is_told = by == Answerer::Handler && self.asks_for_readiness() && status == 503;
+        if status >= 500 && !is_told {
             tracing::warn!(request_id = id, method, ?path, status, ms, code, "request");
         } else if self.is_probe() {
             tracing::debug!(request_id = id, method, ?path, status, ms, "request");
@@ -164,9 +175,13 @@ impl Seen {
         }
     }
 
+    fn asks_for_readiness(&self) -> bool {
+        matches!(self.route.as_str(), "/readyz" | "/ready")
+    }
+
     /// Whether a machine asks for it every few seconds.
     fn is_probe(&self) -> bool {
-        matches!(self.route.as_str(), "/health" | "/livez" | "/readyz" | "/ready" | "/metrics")
+        self.asks_for_readiness() || matches!(self.route.as_str(), "/health" | "/livez" | "/metrics")
     }
 }
 

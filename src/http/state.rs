@@ -4,6 +4,7 @@ use crate::actors::cluster_desk::ClusterDeskHandle;
 use crate::actors::tasks::TasksHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
@@ -72,20 +73,36 @@ pub enum Phase {
     Draining,
 }
 
-/// A switch that the node turns and `/readyz` shows. Clones share it.
+/// A switch that the node turns and `/readyz` shows. It remembers what `/readyz` last said, so that the log is told of changes
+/// only: whoever sends requests asks every second. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Readiness(Arc<watch::Sender<Phase>>);
+pub struct Readiness {
+    phase: Arc<watch::Sender<Phase>>,
+    was_ready: Arc<AtomicBool>,
+}
 
 impl Readiness {
     /// A switch of a node that is not ready yet.
     #[must_use]
     pub fn starting() -> Self {
-        Self(Arc::new(watch::Sender::new(Phase::Starting)))
+        let phase = Arc::new(watch::Sender::new(Phase::Starting));
+        // What is told first is that it is not ready, if it is not.
+        Self { phase, was_ready: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// Tells the log what `/readyz` is about to answer, if that is another thing than the time before: `failures` are what is
+    /// in the way, none when it is ready.
+    pub(crate) fn tell(&self, failures: &[String]) {
+        match (self.was_ready.swap(failures.is_empty(), Ordering::AcqRel), failures.is_empty()) {
+            (true, false) => tracing::warn!(reason = failures.join("; "), "not ready for requests"),
+            (false, true) => tracing::info!("ready for requests again"),
+            (true, true) | (false, false) => {}
+        }
     }
 
     /// The node takes requests, unless it drains already.
     pub fn set_ready(&self) {
-        self.0.send_if_modified(|phase| {
+        self.phase.send_if_modified(|phase| {
             let turns = *phase == Phase::Starting;
             if turns {
                 *phase = Phase::Ready;
@@ -96,19 +113,19 @@ impl Readiness {
 
     /// The node is about to end; it never becomes ready again.
     pub fn set_draining(&self) {
-        self.0.send_replace(Phase::Draining);
+        self.phase.send_replace(Phase::Draining);
     }
 
     /// Where it stands.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        *self.0.borrow()
+        *self.phase.borrow()
     }
 
     /// Comes back when the node begins to drain.
     pub(super) async fn until_draining(&self) {
         // The sender lives as long as `self`, so that waiting cannot fail.
-        let _ = self.0.subscribe().wait_for(|phase| *phase == Phase::Draining).await;
+        let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::Draining).await;
     }
 }
 

@@ -1,5 +1,5 @@
-//! How a coordinator comes to its number and its cluster: from its disk, from the list of first members, or by asking to
-//! be admitted.
+//! How a coordinator comes to its number and its cluster: from its disk, from the list of first members, by asking to be
+//! admitted, or by waiting for an operator who has it added.
 //!
 //! Of several nodes that may found a cluster of one list, the first by name does, so that there is one cluster however they
 //! are started: another one founds only after every peer that comes before it has said that it will not. Whoever finds
@@ -10,8 +10,8 @@ use super::NodeError;
 use crate::config::{Config, Peer};
 use crate::ledger::Digest;
 use crate::raft::{
-    AddressError, AdmitReply, AdmitRequest, Member, NodeId, PeerReply, PeerReport, PeerRequest,
-    PeerTransport as _, Probe, RaftService, Standing, StoreIdentity, TcpTransport,
+    AddressError, AdmitReply, AdmitRequest, Aim, Identity, Member, NodeId, PeerReply, PeerReport,
+    PeerRequest, PeerTransport as _, Probe, RaftService, Standing, StoreIdentity, TcpTransport,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ const ADMIT_LIMIT: Duration = Duration::from_secs(15);
 const CALL_LIMIT: Duration = Duration::from_secs(3);
 /// What keeps a node waiting is told this often.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+/// Whoever has it added may be a person at a keyboard.
+const TELL_ADD_EVERY: Duration = Duration::from_secs(60);
 
 /// The first members by number.
 pub(super) fn first_members(peers: &[Peer]) -> BTreeMap<NodeId, Member> {
@@ -54,14 +56,14 @@ pub(super) fn digest_of(members: &BTreeMap<NodeId, Member>) -> Option<Digest> {
 pub(super) enum Entrance {
     /// It is a first member, or was a member before.
     Member,
-    /// A running cluster has just admitted it, without a vote.
+    /// A running cluster has just admitted it, without a vote, and it is to get one.
     Admitted,
 }
 
 /// This node's number: what its disk says, its place in the list of first members, or what a running cluster gives it.
 ///
 /// # Errors
-/// When the disk is unreadable, nothing says which cluster the node shall belong to, or the cluster refuses it.
+/// When the disk is unreadable, the settings contradict each other, or the cluster refuses it.
 pub(super) async fn number(
     config: &Config,
     transport: &Arc<TcpTransport>,
@@ -89,11 +91,38 @@ pub(super) async fn number(
     if config.raft.bootstrap {
         return Ok((NodeId(1), Entrance::Member));
     }
-    Err(NodeError::Config(
-        "this node belongs to no cluster: set raft.bootstrap for a cluster of its own, raft.peers for the list of the first \
-         members, or raft.join to enter a cluster that runs"
-            .to_owned(),
-    ))
+    added(config, identity, transport).await
+}
+
+/// Waits until an operator has a running cluster add this node.
+async fn added(
+    config: &Config,
+    identity: StoreIdentity,
+    transport: &Arc<TcpTransport>,
+) -> Result<(NodeId, Entrance), NodeError> {
+    let (name, address) = (config.raft.node_id.as_str(), config.raft.advertise_address.to_string());
+    let tell = async {
+        loop {
+            tracing::warn!(
+                store = %identity.store,
+                "this node belongs to no cluster, and waits to be added to one that runs: `zkpnet cluster add {name} {address}`; \
+                 or set raft.bootstrap for a cluster of its own, raft.peers for the list of the first members, or raft.join"
+            );
+            tokio::time::sleep(TELL_ADD_EVERY).await;
+        }
+    };
+    let (name, address) = (name.to_owned(), address.clone());
+    let waiting = Identity { name, address, store: identity.store, node: None, cluster: None };
+    let enrolment = tokio::select! {
+        enrolment = transport.wait_to_be_added(waiting) => enrolment?,
+        never = tell => never,
+    };
+    tracing::info!(node = %enrolment.node, cluster = %enrolment.cluster, "added to the cluster");
+    let entrance = match enrolment.aim {
+        Aim::Voter => Entrance::Admitted,
+        Aim::Learner => Entrance::Member,
+    };
+    Ok((enrolment.node, entrance))
 }
 
 /// Asks the members named in `raft.join`, and whom they name as the leader, until one of them has admitted this node.

@@ -5,7 +5,7 @@
 
 use super::members;
 use super::service::local::Local;
-use super::transport::{KeyReply, PeerReply, PeerRequest, TransportError};
+use super::transport::{Enrolment, Identity, KeyReply, PeerReply, PeerRequest, TransportError};
 use super::types::{Member, NodeId, TypeConfig};
 use crate::ledger::{LogIndex, Term};
 use openraft::error::{CheckIsLeaderError, RaftError};
@@ -69,8 +69,31 @@ impl PeerEndpoint {
                     None => KeyReply::Unavailable("this node keeps no keys".to_owned()),
                 }))
             }
+            PeerRequest::Identify => Ok(PeerReply::Identity(Box::new(self.identity()))),
+            PeerRequest::Enrol(enrolment) => Ok(PeerReply::Enrolled(self.enrol(&enrolment))),
             PeerRequest::Admit(request) => Ok(PeerReply::Admit(members::admit(&self.local, request).await)),
         }
+    }
+
+    /// Who this is, for a leader that was told to add whoever is here.
+    fn identity(&self) -> Identity {
+        let (_, members) = self.local.membership();
+        Identity {
+            name: super::files::lock(&self.local.about).name.clone(),
+            address: members.get(&self.local.node).map(|own| own.address.clone()).unwrap_or_default(),
+            store: self.local.stores.log.store_id(),
+            node: Some(self.local.node),
+            cluster: self.local.stores.log.cluster(),
+        }
+    }
+
+    /// A number is taken once, before Raft runs: the same one again is no news, and another one comes too late.
+    fn enrol(&self, enrolment: &Enrolment) -> Result<(), String> {
+        let own = self.local.node;
+        if enrolment.node == own && enrolment.store == self.local.stores.log.store_id() {
+            return Ok(());
+        }
+        Err(format!("this is node {own}"))
     }
 
     async fn append(&self, request: AppendEntriesRequest<TypeConfig>) -> Result<PeerReply, TransportError> {

@@ -11,6 +11,7 @@
 
 mod config;
 mod endpoint;
+mod enlist;
 mod error;
 mod events;
 mod files;
@@ -29,6 +30,7 @@ mod transport;
 mod types;
 
 pub use config::RaftConfig;
+pub use enlist::EnlistError;
 pub use error::{AdminError, LeaderInfo, ProposeError, ReadError, StartError, StoreError, UnknownReason};
 pub use events::{AppliedEvents, AppliedNotice, EventStream};
 pub use inspect::{InspectedMember, InspectedSnapshot, Inspection, inspect};
@@ -36,9 +38,9 @@ pub use log_store::StoreIdentity;
 pub use members::{MemberStatus, Standing};
 pub use service::{Committed, NodeAbout, RaftService, RaftStatus, Role};
 pub use transport::{
-    AddressError, AdmitReply, AdmitRequest, BindError, InProcessNetwork, KeyReply, KeyRequest, KeyShelf,
-    MembershipView, PeerEndpoint, PeerReply, PeerReport, PeerRequest, PeerTransport, Probe, Refusal, Refused,
-    TcpOptions, TcpTransport, TransportError,
+    AddressError, AdmitReply, AdmitRequest, Aim, BindError, Enrolment, Identity, InProcessNetwork, KeyReply,
+    KeyRequest, KeyShelf, MembershipView, PeerEndpoint, PeerReply, PeerReport, PeerRequest, PeerTransport,
+    Probe, Refusal, Refused, TcpOptions, TcpTransport, TransportError,
 };
 pub use types::{Applied, Batch, ClusterId, Member, NodeId, StoreId, TypeConfig};
 

@@ -4,9 +4,11 @@
 //! reply, and answers within the time limit that it is given. [`in_process`](InProcessNetwork) is one, for the single node
 //! and for tests.
 
+mod enrolment;
 mod in_process;
 mod tcp;
 
+pub use enrolment::{Aim, Enrolment, Identity};
 pub use in_process::InProcessNetwork;
 pub use tcp::{AddressError, BindError, MembershipView, Refusal, Refused, TcpOptions, TcpTransport};
 
@@ -47,6 +49,10 @@ pub enum PeerRequest {
     Key(KeyRequest),
     /// A process that is no member yet asks to become one.
     Admit(AdmitRequest),
+    /// Who are you? Asked of an address by a leader that is to add the process there.
+    Identify,
+    /// You are a member now. Sent by the leader that added the receiver.
+    Enrol(Enrolment),
 }
 
 /// See [`PeerRequest::Probe`].
@@ -183,6 +189,10 @@ pub enum PeerReply {
     Key(KeyReply),
     /// To a request for admission.
     Admit(AdmitReply),
+    /// To the question who the receiver is.
+    Identity(Box<Identity>),
+    /// To an enrolment: whether the receiver takes its number.
+    Enrolled(Result<(), String>),
 }
 
 /// A request got no reply.
@@ -227,6 +237,14 @@ pub trait PeerTransport: Send + Sync + 'static {
         request: PeerRequest,
         time_limit: Duration,
     ) -> BoxFuture<'static, Result<PeerReply, TransportError>>;
+
+    /// Asks an address rather than a member, as one who is no member there.
+    fn call_address(
+        &self,
+        address: String,
+        request: PeerRequest,
+        time_limit: Duration,
+    ) -> BoxFuture<'static, Result<PeerReply, AddressError>>;
 
     /// Ends serving and lets go of the endpoint: Raft is about to stop.
     fn close(&self);

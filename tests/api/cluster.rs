@@ -40,8 +40,27 @@ fn changes_of_the_cluster_are_refused_by_field_by_member_and_by_rule() {
     assert_eq!(change("remove", r#"{"member": 7}"#), (400, "invalid_field".into(), "member".into()));
     assert_eq!(change("remove", r#"{"mebmer": "x"}"#).1, "invalid_field");
     assert_eq!(change("remove", r#"{"member": "nobody"}"#).1, "unknown_member");
-    assert_eq!(change("add", "{}").1, "unknown_path");
+    assert_eq!(change("invite", "{}").1, "unknown_path");
     // The last voter stays.
     let (status, code, _) = change("remove", r#"{"member": "1"}"#);
     assert!((status, code.as_str()) == (409, "change_refused"), "{status} {code}");
+}
+
+#[test]
+fn an_addition_that_cannot_be_made_names_the_field() {
+    let service = Service::shared();
+    let add = |body: &str| {
+        let json = [("Content-Type", "application/json")];
+        let answer = service.send("POST", "/api/v1/cluster/add", &json, body.as_bytes());
+        let problem = answer.problem();
+        let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+        (answer.status, text("code"), text("field"))
+    };
+    let wrong = |field: &str| (400, "invalid_field".to_owned(), field.to_owned());
+    assert_eq!(add(r#"{"address": "127.0.0.1:1"}"#), wrong("member"));
+    assert_eq!(add(r#"{"member": "four"}"#), wrong("address"));
+    assert_eq!(add(r#"{"member": "four", "address": ""}"#), wrong("address"));
+    assert_eq!(add(r#"{"member": "four", "address": "127.0.0.1:1", "promote": "yes"}"#), wrong("promote"));
+    let (status, code, field) = add(r#"{"member": "four", "address": "127.0.0.1:1", "promote": true}"#);
+    assert_eq!((status, code.as_str(), field.as_str()), (409, "change_refused", "address"));
 }

@@ -7,6 +7,8 @@ mod bad_input;
 mod cluster;
 mod command_line;
 mod description;
+#[path = "../support/http.rs"]
+mod http;
 mod lists;
 mod protocol;
 mod repetition;

@@ -1,13 +1,12 @@
 //! A whole node in this process, and a client that shows all of an answer.
 
+use crate::http::{Answer, HttpClient};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use ureq::Agent;
-use ureq::http::{HeaderMap, Request};
 use zkpnet::config::{FlagOverride, LoadRequest, Role, load};
 use zkpnet::node::Node;
 
@@ -17,39 +16,14 @@ pub(crate) const BODY_LIMIT_BYTES: usize = 1 << 20;
 /// A node and a client of it. The node runs on a thread of its own until the process ends.
 #[derive(Clone)]
 pub(crate) struct Service {
-    pub(crate) addr: SocketAddr,
-    agent: Agent,
+    client: HttpClient,
 }
 
-/// An answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) text: String,
-}
+impl Deref for Service {
+    type Target = HttpClient;
 
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    /// The problem document, checked for what every one has.
-    pub(crate) fn problem(&self) -> Value {
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text);
-        let problem = self.json();
-        assert_eq!(problem["status"], self.status);
-        assert_eq!(problem["success"], false);
-        assert_eq!(problem["error"], problem["detail"]);
-        assert_eq!(problem["type"], format!("urn:zkpnet:problem:{}", problem["code"].as_str().unwrap()));
-        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"));
-        assert!(problem["instance"].as_str().unwrap().starts_with('/'));
-        assert_eq!(self.header("retry-after").is_some(), matches!(self.status, 429 | 503));
-        problem
+    fn deref(&self) -> &HttpClient {
+        &self.client
     }
 }
 
@@ -88,37 +62,7 @@ impl Service {
                 eprintln!("a node under test has failed: {}", node.failed().await);
             });
         });
-        let config = Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(100)))
-            .http_status_as_error(false);
-        Self { addr: addr.recv_timeout(Duration::from_secs(120)).unwrap(), agent: config.build().into() }
-    }
-
-    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.addr));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let with_body = self
-            .agent
-            .configure_request(request.body(body).unwrap())
-            .allow_non_standard_methods(true)
-            .build();
-        let mut response =
-            self.agent.run(with_body).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, text: response.body_mut().read_to_string().unwrap() }
-    }
-
-    pub(crate) fn get(&self, path: &str) -> Answer {
-        let mut response = self.agent.get(format!("http://{}{path}", self.addr)).call().unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, text: response.body_mut().read_to_string().unwrap() }
-    }
-
-    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let headers = [&[("content-type", "application/json")], headers].concat();
-        self.send("POST", path, &headers, body.as_bytes())
+        Self { client: HttpClient::new(addr.recv_timeout(Duration::from_secs(120)).unwrap()) }
     }
 
     pub(crate) fn submit(&self, headers: &[(&str, &str)], body: &Value) -> Answer {

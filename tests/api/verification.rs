@@ -1,6 +1,7 @@
 //! `POST /api/v1/proofs/verify`: true proofs, false ones, and what is no proof at all.
 
-use crate::service::{Answer, Service};
+use crate::http::Answer;
+use crate::service::Service;
 use bls12_381::G1Affine;
 use serde_json::{Value, json};
 

@@ -1,11 +1,10 @@
 //! A gateway in this process, and a client of it.
 
-use serde_json::Value;
+use crate::http::{Answer, HttpClient};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::OnceLock;
 use std::time::Duration;
-use ureq::Agent;
-use ureq::http::{HeaderMap, Request};
 use zkpnet::gateway::GatewayOptions;
 use zkpnet::http::{HttpOptions, Readiness};
 
@@ -15,36 +14,15 @@ pub(crate) const BODY_LIMIT_BYTES: usize = 64 << 10;
 /// A gateway; it runs on a thread of its own until the process ends.
 #[derive(Clone)]
 pub(crate) struct Door {
-    pub(crate) addr: SocketAddr,
     pub(crate) readiness: Readiness,
-    agent: Agent,
+    client: HttpClient,
 }
 
-/// An answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) text: String,
-}
+impl Deref for Door {
+    type Target = HttpClient;
 
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    /// The code of a problem document that the gateway itself made.
-    pub(crate) fn problem(&self) -> String {
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text);
-        let problem = self.json();
-        assert_eq!(problem["status"], self.status);
-        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"));
-        assert_eq!(self.header("retry-after").is_some(), matches!(self.status, 429 | 503));
-        problem["code"].as_str().unwrap().to_owned()
+    fn deref(&self) -> &HttpClient {
+        &self.client
     }
 }
 
@@ -81,34 +59,12 @@ impl Door {
                 eprintln!("a gateway under test has ended: {:?}", server.ended().await);
             });
         });
-        let config = Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(100)))
-            .http_status_as_error(false);
         let addr = addr.recv_timeout(Duration::from_secs(60)).unwrap();
-        Self { addr, readiness, agent: config.build().into() }
-    }
-
-    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.addr));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = self.agent.configure_request(request.body(body).unwrap());
-        let request = request.allow_non_standard_methods(true).build();
-        let mut response = self.agent.run(request).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, text: response.body_mut().read_to_string().unwrap() }
-    }
-
-    pub(crate) fn get(&self, path: &str) -> Answer {
-        let mut response = self.agent.get(format!("http://{}{path}", self.addr)).call().unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, text: response.body_mut().read_to_string().unwrap() }
+        Self { readiness, client: HttpClient::new(addr) }
     }
 
     pub(crate) fn submit(&self, headers: &[(&str, &str)], body: &str) -> Answer {
-        let headers = [&[("content-type", "application/json")], headers].concat();
-        self.send("POST", "/api/v1/tasks/merkle", &headers, body.as_bytes())
+        self.post("/api/v1/tasks/merkle", headers, body)
     }
 }
 

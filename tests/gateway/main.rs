@@ -5,6 +5,8 @@
 mod bench;
 mod door;
 mod fake;
+#[path = "../support/http.rs"]
+mod http;
 mod members;
 mod protocol;
 mod reads;

@@ -79,7 +79,7 @@ fn a_body_above_the_limit_is_413_and_goes_nowhere() {
     let fake = echo();
     let door = Door::before(&[fake.addr]);
     let answer = door.submit(&[], &"x".repeat(BODY_LIMIT_BYTES + 1));
-    assert_eq!((answer.status, answer.problem().as_str()), (413, "body_too_large"));
+    assert_eq!((answer.status, answer.problem_code().as_str()), (413, "body_too_large"));
     let mut chunked = b"POST /api/v1/tasks/merkle HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..=BODY_LIMIT_BYTES / 0x1000 {
         chunked.extend_from_slice(b"1000\r\n");
@@ -189,5 +189,5 @@ fn a_gateway_that_drains_is_not_ready() {
     assert_eq!(door.get("/readyz").status, 200);
     door.readiness.set_draining();
     let answer = door.get("/readyz");
-    assert_eq!((answer.status, answer.problem().as_str()), (503, "unavailable"));
+    assert_eq!((answer.status, answer.problem_code().as_str()), (503, "unavailable"));
 }

@@ -67,7 +67,7 @@ fn answers_that_make_no_sense_everywhere_are_a_503() {
         [true, false].map(|leads| Fake::start(leads, |_| Deed::Raw(b"HTTP/1.1 2x0 OK\r\n\r\n".to_vec())));
     let door = Door::with_patience(&fakes.map(|fake| fake.addr), Duration::from_millis(300));
     let answer = door.get(TASK);
-    assert_eq!((answer.status, answer.problem().as_str()), (503, "no_leader"));
+    assert_eq!((answer.status, answer.problem_code().as_str()), (503, "no_leader"));
 }
 
 #[test]

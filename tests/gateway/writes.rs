@@ -126,7 +126,7 @@ fn without_a_leader_a_write_is_503_with_retry_after_within_the_patience() {
         let door = Door::with_patience(&coordinators, patience);
         let began = Instant::now();
         let answer = door.submit(&[], BODY);
-        assert_eq!((answer.status, answer.problem().as_str()), (503, "no_leader"));
+        assert_eq!((answer.status, answer.problem_code().as_str()), (503, "no_leader"));
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert!((patience..patience * 8).contains(&began.elapsed()), "{:?}", began.elapsed());
     }
@@ -138,7 +138,7 @@ fn a_write_that_was_lost_with_its_cluster_is_not_said_to_be_undone() {
     let leader = Fake::start(true, |_| Deed::Break);
     let door = Door::with_patience(&[leader.addr], Duration::from_secs(1));
     let answer = door.submit(&[], BODY);
-    assert_eq!((answer.status, answer.problem().as_str()), (503, "outcome_unknown"));
+    assert_eq!((answer.status, answer.problem_code().as_str()), (503, "outcome_unknown"));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_refusal_after_an_unknown_outcome_is_not_the_last_word() {
     });
     let door = Door::with_patience(&[leader.addr], Duration::from_secs(1));
     let answer = door.submit(&[], BODY);
-    assert_eq!((answer.status, answer.problem().as_str()), (503, "outcome_unknown"));
+    assert_eq!((answer.status, answer.problem_code().as_str()), (503, "outcome_unknown"));
 }
 
 #[test]

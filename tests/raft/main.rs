@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cluster;
+mod enlisting;
 mod formats;
 mod inspection;
 mod kill;
+mod late_grants;
 mod leadership;
 mod members;
 mod network;

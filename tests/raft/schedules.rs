@@ -1,17 +1,20 @@
 //! Schedules that broke another implementation of Raft, as regressions of ours. A scripted peer says what a member would
 //! say: it votes, leads and lags as the schedule wants.
 
-use crate::support::{Cluster, config, has_task, poll_until, register, submit};
+use crate::late_grants::{Grants, LateGrants};
+use crate::support::{Cluster, PATIENCE, config, has_task, poll_until, register, submit};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest, VoteResponse,
 };
 use openraft::{CommittedLeaderId, EntryPayload, LogId, Membership, SnapshotMeta, StoredMembership, Vote};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use zkpnet::ledger::LogIndex;
+use zkpnet::ledger::{LogIndex, Term};
 use zkpnet::raft::{
-    Batch, InProcessNetwork, Member, NodeId, PeerReply, PeerRequest, RaftService, Role, TypeConfig,
+    Batch, InProcessNetwork, Member, NodeId, PeerReply, PeerRequest, RaftConfig, RaftService, Role,
+    TypeConfig,
 };
 
 type Entry = openraft::Entry<TypeConfig>;
@@ -54,6 +57,18 @@ impl Scripted {
         let reply = self.say(to, PeerRequest::AppendEntries(request)).await;
         let PeerReply::AppendEntries(reply) = reply else { panic!("{reply:?}") };
         reply
+    }
+
+    /// As the leader of `term`, makes a follower stand for election; repeated until the follower has noticed who leads.
+    async fn has_take_over(&self, to: NodeId, term: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let reply = self.say(to, PeerRequest::TakeOver { term: Term(term) }).await;
+            let PeerReply::TakeOver(taken) = reply else { panic!("{reply:?}") };
+            let Err(reason) = taken else { return };
+            assert!(Instant::now() < deadline, "node {to} does not stand: {reason}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     fn log_id(&self, term: u64, index: u64) -> LogId<NodeId> {
@@ -141,6 +156,46 @@ async fn acknowledged_entries_are_there_after_a_restart_and_outvote_a_shorter_lo
     let shorter = two.ask_for_a_vote(real.id, 50, Some(one.log_id(1, 1))).await;
     assert!(!shorter.vote_granted, "a log without an acknowledged entry was elected");
     poll_until("what was committed is applied", || has_task(&real.raft, 77).then_some(())).await;
+}
+
+/// The candidate of term 2 is deposed by a leader of term 3 and stands again in term 4: only then do its grants of term 2
+/// arrive, each of which would make a majority with its own vote.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vote_that_was_granted_in_an_earlier_term_elects_nobody_in_a_later_one() {
+    let (network, grants, folder) =
+        (InProcessNetwork::default(), Grants::default(), tempfile::tempdir().unwrap());
+    let id = NodeId(3);
+    // A request for a vote lives as long as the shortest election timeout; this one outlives the schedule.
+    let config = RaftConfig {
+        election_timeout_min: Duration::from_secs(30),
+        election_timeout_max: Duration::from_secs(60),
+        ..config(id, folder.path())
+    };
+    let transport = LateGrants::new(network.transport(id), grants.clone());
+    let raft = RaftService::start(config, Arc::new(transport)).await.unwrap().0;
+    let scripted = |id| Scripted { network: network.clone(), id: NodeId(id) };
+    let (one, two) = (scripted(1), scripted(2));
+    one.append(id, 1, None, vec![one.founding(3), one.task(1, 1, 0)], Some(one.log_id(1, 1))).await;
+    one.has_take_over(id, 1).await;
+    poll_until("both are asked in term 2", || (grants.asked(2) == 2).then_some(())).await;
+    two.append(id, 3, Some(one.log_id(1, 1)), Vec::new(), None).await;
+    two.has_take_over(id, 3).await;
+    poll_until("both are asked in term 4", || (grants.asked(4) == 2).then_some(())).await;
+
+    let standing = || (raft.status().role, raft.status().term);
+    poll_until("it says that it stands", || (standing() == (Role::Candidate, Term(4))).then_some(())).await;
+    grants.release(2);
+    poll_until("the grants of term 2 arrive", || (grants.arrived(2) == 2).then_some(())).await;
+    let began = Instant::now();
+    poll_until("there was time to count them", || {
+        assert_eq!(standing(), (Role::Candidate, Term(4)), "a grant of term 2 was counted in term 4");
+        (began.elapsed() > Duration::from_millis(500)).then_some(())
+    })
+    .await;
+    // The same way, the same members, the right term: such a grant does elect.
+    grants.release(4);
+    poll_until("it leads", || (standing() == (Role::Leader, Term(4))).then_some(())).await;
+    raft.propose(submit(1, 10)).await.unwrap().reply.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,3 +46,37 @@ fn a_dead_coordinator_is_removed_and_a_new_one_becomes_a_voter_under_load() {
     load.stop();
     checks::conclude(&mut cluster);
 }
+
+#[test]
+fn a_coordinator_that_waits_is_added_by_its_name_and_not_by_another() {
+    let mut cluster = Cluster::start(&Plan::default());
+    cluster.wait_coordinator("coordinator-4");
+    let order = |name: &str| {
+        let client = cluster.client(&cluster.leader(), Duration::from_secs(20));
+        let body = json!({"member": name, "address": "coordinator-4:7000", "promote": true});
+        client.post("/api/v1/cluster/add", &[], &body).ok()
+    };
+    // Until its port is there, the address is wrong.
+    let refused = poll_until("the leader to find it under another name", || {
+        let answer = order("coordinator-5")?;
+        assert_ne!(answer.status, 200, "it was added under another name: {}", answer.body);
+        (answer.body["field"] != "address" && answer.status != 503).then_some(answer)
+    });
+    assert_eq!((refused.status, &refused.body["field"]), (409, &json!("member")), "{}", refused.body);
+    assert!(refused.body["detail"].as_str().unwrap().contains("coordinator-4"), "{}", refused.body);
+    poll_until("it is added", || {
+        let answer = order("coordinator-4")?;
+        assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+        (answer.status == 200).then_some(())
+    });
+    poll_until("the new coordinator to be a voter", || {
+        let member = cluster.member("coordinator-4")?;
+        (member["kind"] == "voter" && member["reachable"] == true).then_some(())
+    });
+    cluster.caught_up("coordinator-4");
+    // It is a member for good: it comes back without being added again.
+    cluster.kill("coordinator-4");
+    cluster.start_host("coordinator-4");
+    cluster.caught_up("coordinator-4");
+    checks::conclude(&mut cluster);
+}

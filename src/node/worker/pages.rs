@@ -87,13 +87,17 @@ async fn livez() -> HttpResponse {
 /// Whether it takes work.
 async fn readyz(desk: web::Data<Desk>) -> Result<HttpResponse, Problem> {
     let document = document(&desk);
-    match document.status {
-        Status::Healthy => Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body("ok\n")),
-        Status::Draining => Err(Problem::new(ProblemCode::Unavailable, "the worker is shutting down")),
+    let failure = match document.status {
+        Status::Healthy => None,
+        Status::Draining => Some("the worker is shutting down".to_owned()),
         Status::Unhealthy => {
-            let reason = document.problem.unwrap_or_else(|| "no coordinator has been found yet".to_owned());
-            Err(Problem::new(ProblemCode::Unavailable, reason))
+            Some(document.problem.unwrap_or_else(|| "no coordinator has been found yet".to_owned()))
         }
+    };
+    desk.readiness.tell(failure.as_slice());
+    match failure {
+        None => Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body("ok\n")),
+        Some(reason) => Err(Problem::new(ProblemCode::Unavailable, reason)),
     }
 }
 

@@ -5,6 +5,7 @@ use blst::{blst_fp, blst_fp2, blst_p1_affine, blst_p2_affine};
 use blstrs::{G1Affine, G1Projective, G2Affine, G2Projective, Scalar};
 use group::Group;
 use group::prime::{PrimeCurve, PrimeCurveAffine};
+use zeroize::DefaultIsZeroes;
 
 /// An affine point. `(0, 0)`, which is on neither curve, stands for the point at infinity, as in `blst`.
 #[derive(Clone, Copy, PartialEq)]
@@ -12,6 +13,14 @@ pub(crate) struct Affine<F> {
     pub(crate) x: F,
     pub(crate) y: F,
 }
+
+impl<F: BaseField> Default for Affine<F> {
+    fn default() -> Self {
+        Self::INFINITY
+    }
+}
+
+impl<F: BaseField> DefaultIsZeroes for Affine<F> {}
 
 impl<F: BaseField> Affine<F> {
     pub(crate) const INFINITY: Self = Affine { x: F::ZERO, y: F::ZERO };

@@ -5,7 +5,7 @@
 //! price is that additions come in batches whose members do not depend on each other.
 
 use super::super::arith::curve::{Affine, Curve};
-use std::fmt::Debug;
+use zeroize::DefaultIsZeroes;
 
 /// One addition: two operands among the sources, and the place of the sum.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Operand(pub(super) u32);
 
 /// Sources have indices below this.
 pub(crate) const SOURCES_MAX: usize = 1 << 31;
+
+impl DefaultIsZeroes for Operand {}
 
 impl Operand {
     pub(crate) const fn new(index: u32, negative: bool) -> Operand {
@@ -47,8 +49,8 @@ pub(crate) enum Sums {
 
 /// A way to add points of a curve.
 pub(crate) trait Adder<C: Curve>: Copy + Send + Sync {
-    /// An affine point, or infinity.
-    type Point: Copy + Send + Sync;
+    /// An affine point, or infinity, which is all zeros and the default, so that wiping leaves points.
+    type Point: Copy + Send + Sync + DefaultIsZeroes;
     /// Room for the intermediate values of a batch.
     type Scratch: Send;
 

@@ -3,11 +3,14 @@
 //! Buckets are numbered through all sets: set s owns the `2^(c-1)` numbers from `s · 2^(c-1)`, and a digit of magnitude m falls
 //! into bucket m - 1 of its set. Without tables a window is a set; with tables of `2^(c S j)` times the bases, window
 //! `j S + s` falls into set s with the points of table j.
+//!
+//! Digits and their order are the scalars in another form, and are overwritten when they are dropped.
 
 use super::adder::Operand;
 use super::digits::{Cutter, Integer, Signed};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
 use std::sync::atomic::{AtomicU32, Ordering};
+use zeroize::Zeroize;
 
 /// Fewer scalars are not worth a task of their own.
 const CHUNK_SCALARS_MIN: usize = 1024;
@@ -60,6 +63,22 @@ struct Chunk {
     short: Vec<(u32, i32)>,
     /// Members of each bucket; later, where the chunk's next member of it goes.
     positions: Vec<u32>,
+}
+
+impl Drop for Sorted {
+    fn drop(&mut self) {
+        self.operands.zeroize();
+        self.counts.zeroize();
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.long.zeroize();
+        self.digits.zeroize();
+        self.short.zeroize();
+        self.positions.zeroize();
+    }
 }
 
 /// Sorts the digits of `scalars`, of which scalar i belongs to base i unless `skipped(i)`.
@@ -115,7 +134,11 @@ impl Chunk {
             short: Vec::new(),
             positions: vec![0; layout.buckets()],
         };
-        let mut long = Vec::new();
+        // Room for all from the start: a vector that grows leaves copies behind, which nobody overwrites.
+        let most = scalars.size_hint().1.unwrap_or(0);
+        chunk.long.reserve_exact(most);
+        chunk.short.reserve_exact(most);
+        let mut long: Vec<Signed> = Vec::with_capacity(most);
         for (base, scalar) in scalars {
             let scalar = Signed::new(scalar);
             match scalar.bits() {
@@ -134,6 +157,7 @@ impl Chunk {
         for (i, scalar) in long.iter().enumerate() {
             cutter.cut(scalar, |window, digit| chunk.digits[window as usize * long.len() + i] = digit);
         }
+        long.iter_mut().for_each(|scalar| scalar.magnitude.zeroize());
         let mut counts = std::mem::take(&mut chunk.positions);
         chunk.for_each(layout, |bucket, _| counts[bucket] += 1);
         chunk.positions = counts;

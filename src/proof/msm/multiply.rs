@@ -11,6 +11,8 @@ use group::{Curve as _, Group};
 use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator, ParallelSlice};
 use std::mem::size_of;
 use std::ops::{AddAssign, Range};
+use std::sync::{Mutex, PoisonError};
+use zeroize::Zeroizing;
 
 /// Operands that one task sums: enough for full batches in every round, few enough for the second-level cache.
 const TASK_OPERANDS: usize = 16 << 10;
@@ -82,12 +84,14 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
         let skipped =
             |base: usize| !self.infinite.is_empty() && self.infinite.binary_search(&(base as u32)).is_ok();
         let sorted = buckets::sort(layout, scalars, skipped);
-        let buckets = self.fill(&sorted);
+        let rooms = Rooms::default();
+        let buckets = Zeroizing::new(self.fill(&sorted, &rooms));
         let per_task = layout.buckets_per_set() * TASK_BUCKETS.div_ceil(layout.buckets_per_set());
         let sums: Vec<Vec<C::Projective>> = buckets
             .par_chunks(per_task)
-            .map_init(Room::new, |room, buckets| {
-                weighted_sums(self.adder, room, buckets, layout.buckets_per_set())
+            .map(|buckets| {
+                let sums = |room: &mut _| weighted_sums(self.adder, room, buckets, layout.buckets_per_set());
+                rooms.enter(sums)
             })
             .collect();
         let mut total = C::Projective::identity();
@@ -99,7 +103,7 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
     }
 
     /// Sums the members of every bucket.
-    fn fill(&self, sorted: &Sorted) -> Vec<A::Point> {
+    fn fill(&self, sorted: &Sorted, rooms: &Rooms<C, A>) -> Vec<A::Point> {
         let parts = parts(&sorted.counts);
         let mut buckets = vec![A::INFINITY; sorted.counts.len()];
         let mut pieces = vec![A::INFINITY; parts.iter().filter(|part| part.piece).count()];
@@ -118,11 +122,11 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
             };
             tasks.push((part, sums));
         }
-        tasks.into_par_iter().with_max_len(1).for_each_init(Room::new, |room, (part, sums)| {
+        tasks.into_par_iter().with_max_len(1).for_each(|(part, sums)| {
             let operands = &sorted.operands[part.operands.clone()];
             let counts =
                 if part.piece { &[operands.len() as u32] } else { &sorted.counts[part.buckets.clone()] };
-            room.sum_groups(self.adder, &self.points, operands, counts, sums);
+            rooms.enter(|room| room.sum_groups(self.adder, &self.points, operands, counts, sums));
         });
         self.join(&parts, &pieces, &mut buckets);
         buckets
@@ -147,6 +151,26 @@ fn doubled<C: Curve>(points: &[C::Affine], layout: &Layout) -> Vec<C::Affine> {
     let mut affine = points.to_vec();
     C::Projective::batch_normalize(&sums, &mut affine);
     affine
+}
+
+/// Rooms that nobody is in. A fresh one costs page faults for every task, so that tasks hand theirs on.
+struct Rooms<C: Curve, A: Adder<C>>(Mutex<Vec<Room<C, A>>>);
+
+impl<C: Curve, A: Adder<C>> Default for Rooms<C, A> {
+    fn default() -> Self {
+        Rooms(Mutex::new(Vec::new()))
+    }
+}
+
+impl<C: Curve, A: Adder<C>> Rooms<C, A> {
+    fn enter<T>(&self, work: impl FnOnce(&mut Room<C, A>) -> T) -> T {
+        let free = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = free().pop();
+        let mut room = room.unwrap_or_else(Room::new);
+        let result = work(&mut room);
+        free().push(room);
+        result
+    }
 }
 
 /// What a task sums: whole buckets, or a piece of a large one.

@@ -7,6 +7,7 @@
 use super::super::arith::curve::Curve;
 use super::super::arith::memory::prefetch;
 use super::adder::{Adder, Operand, Pair, Sums};
+use zeroize::Zeroize;
 
 /// How far ahead of its use a source is brought into the cache, in operands.
 const PREFETCH_AHEAD: usize = 24;
@@ -27,6 +28,14 @@ struct Group {
     out: u32,
     start: u32,
     len: u32,
+}
+
+impl<C: Curve, A: Adder<C>> Drop for Room<C, A> {
+    /// Partial sums tell of the scalars.
+    fn drop(&mut self) {
+        self.current.zeroize();
+        self.next.zeroize();
+    }
 }
 
 impl<C: Curve, A: Adder<C>> Room<C, A> {

@@ -16,6 +16,7 @@ use super::super::arith::ifma::kernel::{
 use super::super::arith::ifma::packed::{Packed, PackedField, everywhere, first, gather, scattered};
 use super::adder::{Adder, Operand, Pair, Sums};
 use super::portable;
+use zeroize::DefaultIsZeroes;
 
 /// Additions at once.
 const LANES: usize = 8;
@@ -31,6 +32,14 @@ pub(crate) struct PackedPoint<const K: usize> {
     x: [Packed; K],
     y: [Packed; K],
 }
+
+impl<const K: usize> Default for PackedPoint<K> {
+    fn default() -> Self {
+        PackedPoint { x: [Packed::ZERO; K], y: [Packed::ZERO; K] }
+    }
+}
+
+impl<const K: usize> DefaultIsZeroes for PackedPoint<K> {}
 
 /// A coordinate of eight points.
 type Coordinate<const K: usize> = [Lanes; K];
@@ -115,8 +124,9 @@ fn add_batch<const K: usize>(
     let lane = |group: &[Pair], i: usize| *group.get(i).unwrap_or(last);
     let mut product: Option<Coordinate<K>> = None;
     for group in pairs.chunks(LANES) {
-        let x = gathered(|i| &sources[lane(group, i).a.index()].x);
-        let other = gathered(|i| &sources[lane(group, i).b.index()].x);
+        let lanes: [Pair; LANES] = std::array::from_fn(|i| lane(group, i));
+        let x = gathered(lanes.map(|pair| &sources[pair.a.index()].x));
+        let other = gathered(lanes.map(|pair| &sources[pair.b.index()].x));
         let mut difference = other;
         for k in 0..K {
             difference[k] = sub::<2>(&other[k], &x[k]);
@@ -230,9 +240,12 @@ fn squared<const K: usize>(a: &Coordinate<K>) -> Coordinate<K> {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn gathered<'a, const K: usize>(coordinate: impl Fn(usize) -> &'a [Packed; K]) -> Coordinate<K> {
-    let coordinates: [&[Packed; K]; LANES] = std::array::from_fn(coordinate);
-    std::array::from_fn(|k| gather(coordinates.map(|components| &components[k])))
+fn gathered<const K: usize>(coordinates: [&[Packed; K]; LANES]) -> Coordinate<K> {
+    let mut lanes = [gather(coordinates.map(|components| &components[0])); K];
+    if K == 2 {
+        lanes[1] = gather(coordinates.map(|components| &components[1]));
+    }
+    lanes
 }
 
 /// y of eight operands, negated where they say so: below 2 p.
@@ -241,7 +254,7 @@ fn gathered<'a, const K: usize>(coordinate: impl Fn(usize) -> &'a [Packed; K]) -
 fn signed<const K: usize>(sources: &[PackedPoint<K>], operand: impl Fn(usize) -> Operand) -> Coordinate<K> {
     let operands: [Operand; LANES] = std::array::from_fn(operand);
     let mask = (0..LANES).fold(0u8, |mask, i| mask | (u8::from(operands[i].is_negative()) << i));
-    let mut y = gathered(|i| &sources[operands[i].index()].y);
+    let mut y = gathered(operands.map(|operand| &sources[operand.index()].y));
     if mask != 0 {
         for component in &mut y {
             *component = negate_where::<2>(component, mask);

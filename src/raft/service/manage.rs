@@ -3,11 +3,12 @@
 use super::local::{Local, NodeAbout};
 use super::{RaftService, Role};
 use crate::ledger::{Digest, LogIndex};
+use crate::raft::enlist::{self, EnlistError};
 use crate::raft::error::AdminError;
 use crate::raft::files::lock;
 use crate::raft::members::{self, MemberStatus};
 use crate::raft::transfer;
-use crate::raft::transport::{KeyShelf, PeerReply, PeerReport, PeerRequest, Probe, TransportError};
+use crate::raft::transport::{Aim, KeyShelf, PeerReply, PeerReport, PeerRequest, Probe, TransportError};
 use crate::raft::types::{NodeId, StoreId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +66,22 @@ impl RaftService {
     ) -> Result<NodeId, AdminError> {
         let (local, name, address) = (self.inner.local.clone(), name.into(), address.into());
         self.administer(async move { members::add_learner(&local, name, address, store).await }).await
+    }
+
+    /// Adds the process that waits for it at `address`, if its name is `name`, and gives its number; a process that was added
+    /// so before gets the same again.
+    ///
+    /// # Errors
+    /// See [`EnlistError`]; the change is the leader's, and another node names it.
+    pub async fn enlist(
+        &self,
+        name: impl Into<String>,
+        address: impl Into<String>,
+        aim: Aim,
+    ) -> Result<NodeId, EnlistError> {
+        let (local, name, address) = (self.inner.local.clone(), name.into(), address.into());
+        let enlisted = self.on_runtime(async move { enlist::enlist(&local, name, address, aim).await });
+        enlisted.await.unwrap_or(Err(EnlistError::Change(AdminError::Stopped)))
     }
 
     /// Gives a learner that has caught up a vote.

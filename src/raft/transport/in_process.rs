@@ -3,7 +3,7 @@
 //! A cut link behaves like a dead line and not like a refusal: what is sent over it is lost, and its sender learns nothing
 //! before its time is up. A request that arrives over a good link has its effect even when the reply is then lost.
 
-use super::{PeerEndpoint, PeerReply, PeerRequest, PeerTransport, TransportError};
+use super::{AddressError, PeerEndpoint, PeerReply, PeerRequest, PeerTransport, TransportError};
 use crate::raft::files::lock;
 use crate::raft::types::{Member, NodeId};
 use futures_util::future::BoxFuture;
@@ -101,6 +101,17 @@ impl PeerTransport for InProcessTransport {
             let reply = tokio::time::timeout(time_limit, network.deliver(from, to, request)).await;
             reply.unwrap_or(Err(TransportError::TimedOut { to, time_limit }))
         })
+    }
+
+    /// Nodes of one process have numbers and no addresses.
+    fn call_address(
+        &self,
+        address: String,
+        _request: PeerRequest,
+        _time_limit: Duration,
+    ) -> BoxFuture<'static, Result<PeerReply, AddressError>> {
+        let reason = "this node speaks to nobody outside its process".to_owned();
+        Box::pin(async move { Err(AddressError::Unreachable { address, reason }) })
     }
 
     fn close(&self) {

@@ -2,27 +2,30 @@
 //!
 //! Owned here: the port, the connections to the other members, who may speak ([`handshake`]) and how much at once. Nothing is
 //! decided here beyond that: requests go to the node's [`PeerEndpoint`], replies go back. In reading order: `frame` (bytes),
-//! `handshake` and `refusal` (who), `dial` and `lane` (calling), `accept` (serving).
+//! `handshake` and `refusal` (who), `dial`, `lane` and `address` (calling), `accept` (serving), `waiting` (before there is a
+//! number to serve under).
 //!
 //! Each pair of members has up to four connections: either side dials for what it has to ask, one connection for what is
 //! urgent and one for files. Everything is bounded: frames, connections, handshakes and their time, requests in hand. A peer
 //! that is down costs its callers nothing but a refusal, at once.
 
 mod accept;
+mod address;
 mod dial;
 mod frame;
 mod handshake;
 mod lane;
 mod refusal;
+mod waiting;
 
+pub use address::AddressError;
 pub use refusal::{Refusal, Refused};
 
-use super::{PeerEndpoint, PeerReply, PeerRequest, PeerTransport, TransportError};
+use super::{Enrolment, Identity, PeerEndpoint, PeerReply, PeerRequest, PeerTransport, TransportError};
 use crate::raft::files::lock;
 use crate::raft::types::{ClusterId, Member, NodeId, StoreId};
 use crate::tls::{ClusterToken, TlsMaterial};
-use dial::DialError;
-use frame::{Failure, ToAcceptor, ToDialler};
+use frame::{Failure, ToAcceptor};
 use futures_util::future::BoxFuture;
 use handshake::Judge;
 use lane::{Lane, LaneKind, Outgoing, QUEUE_MAX, Ticket};
@@ -92,35 +95,6 @@ pub struct BindError {
     /// Why not.
     #[source]
     pub source: std::io::Error,
-}
-
-/// A question to an address got no reply.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
-    /// Nobody answers there; nothing was asked.
-    #[error("no member can be reached at {address}: {reason}")]
-    Unreachable {
-        /// The address.
-        address: String,
-        /// Why.
-        reason: String,
-    },
-    /// The two nodes do not belong together; nothing was asked.
-    #[error("the node at {address} and this one do not belong together: {refusal}")]
-    Refused {
-        /// The address.
-        address: String,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// The question was sent, and what became of it is unknown.
-    #[error("the node at {address} did not reply: {reason}")]
-    OutcomeUnknown {
-        /// The address.
-        address: String,
-        /// Why.
-        reason: String,
-    },
 }
 
 /// What the transport needs to know of the cluster, to judge who speaks. [`PeerEndpoint`] is one, and is asked unless another
@@ -238,8 +212,8 @@ impl TcpTransport {
         lock(&self.shared.refusers).clone()
     }
 
-    /// Asks an address rather than a member, as one who is no member yet: [`PeerRequest::Admit`] and [`PeerRequest::Probe`] are
-    /// answered. Needs no running Raft.
+    /// Asks an address rather than a member, as one who is no member yet: see [`PeerTransport::call_address`]. Needs no running
+    /// Raft.
     ///
     /// # Errors
     /// When nobody is there, when the two nodes do not belong together, or when there is no reply within `time_limit`.
@@ -249,33 +223,20 @@ impl TcpTransport {
         request: PeerRequest,
         time_limit: Duration,
     ) -> Result<PeerReply, AddressError> {
-        let (deadline, address) = (Instant::now() + time_limit, address.to_owned());
-        let unreachable = |reason: String| AddressError::Unreachable { address: address.clone(), reason };
-        let unknown = |reason: String| AddressError::OutcomeUnknown { address: address.clone(), reason };
-        let bytes_max = self.shared.options.frame_bytes_max;
-        let message = ToAcceptor::Request { id: 0, request: Box::new(request) };
-        let message = frame::encode(&message, bytes_max).map_err(|error| unreachable(error.to_string()))?;
-        let dialled = timeout_at(deadline, dial::dial_as_applicant(&self.shared, &address)).await;
-        let mut stream = match dialled {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(DialError::Refused(refusal))) => return Err(AddressError::Refused { address, refusal }),
-            Ok(Err(DialError::Unreachable(reason))) => return Err(unreachable(reason)),
-            Err(_) => return Err(unreachable(format!("no connection within {time_limit:?}"))),
-        };
-        let asked = timeout_at(deadline, async {
-            frame::write(&mut stream, &message).await?;
-            frame::read::<ToDialler>(&mut stream, bytes_max).await
-        });
-        match asked.await {
-            Ok(Ok(ToDialler::Reply { id: 0, reply })) => match *reply {
-                Ok(reply) => Ok(reply),
-                Err(Failure::Unreachable(reason)) => Err(unreachable(reason)),
-                Err(Failure::Failed(reason)) => Err(unknown(reason)),
-            },
-            Ok(Ok(_)) => Err(unknown("it answered another question".to_owned())),
-            Ok(Err(error)) => Err(unknown(error.to_string())),
-            Err(_) => Err(unknown(format!("no answer within {time_limit:?}"))),
-        }
+        address::call(&self.shared, address.to_owned(), request, time_limit).await
+    }
+
+    /// Answers on the port, before Raft runs, as a process without a number that an operator is to have added; gives what the
+    /// leader that adds it says. Dropping the future stops it.
+    ///
+    /// # Errors
+    /// When the port cannot be served.
+    pub async fn wait_to_be_added(&self, identity: Identity) -> Result<Enrolment, BindError> {
+        let listener = lock(&self.listener).as_ref().map(TcpListener::try_clone);
+        let failed = |source| BindError { address: self.address.to_string(), source };
+        let taken = || failed(std::io::Error::other("Raft serves it already"));
+        let listener = listener.ok_or_else(taken)?.and_then(tokio::net::TcpListener::from_std);
+        Ok(waiting::wait(self.shared.clone(), listener.map_err(failed)?, identity).await)
     }
 }
 
@@ -338,6 +299,16 @@ impl PeerTransport for TcpTransport {
                 Err(_) => Err(TransportError::TimedOut { to, time_limit }),
             }
         })
+    }
+
+    fn call_address(
+        &self,
+        address: String,
+        request: PeerRequest,
+        time_limit: Duration,
+    ) -> BoxFuture<'static, Result<PeerReply, AddressError>> {
+        let shared = self.shared.clone();
+        Box::pin(async move { address::call(&shared, address, request, time_limit).await })
     }
 
     fn close(&self) {

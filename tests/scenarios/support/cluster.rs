@@ -120,6 +120,14 @@ impl Cluster {
         self.start_host(host);
     }
 
+    /// Adds and starts a coordinator that waits until an operator has it added.
+    pub(crate) fn wait_coordinator(&mut self, host: &str) {
+        let config = self.configs().waiter(host);
+        self.add("coordinator", host, &config, &[]);
+        self.coordinators.push(host.to_owned());
+        self.start_host(host);
+    }
+
     /// The folder that holds configurations, data and logs.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.as_ref().unwrap().path()

@@ -44,6 +44,11 @@ impl Configs<'_> {
         self.coordinator(host, &members)
     }
 
+    /// A coordinator that waits until an operator has it added.
+    pub(crate) fn waiter(&self, host: &str) -> PathBuf {
+        self.coordinator(host, &format!("  advertise_address: \"{host}:7000\"\n"))
+    }
+
     fn coordinator(&self, host: &str, members: &str) -> PathBuf {
         let (data, key, lease) = (self.data(host), self.folder.join("data.key"), self.lease);
         fs::create_dir_all(&data).unwrap();

@@ -186,7 +186,7 @@ fn report(shared: &Shared, hello: Option<&Hello>, error: &HandshakeError, warn: 
     }
 }
 
-async fn secure(shared: &Shared, tcp: TcpStream) -> Result<(Stream, Credentials), String> {
+pub(super) async fn secure(shared: &Shared, tcp: TcpStream) -> Result<(Stream, Credentials), String> {
     let Some(material) = shared.options.tls.clone() else {
         return Ok((Box::new(tcp), Credentials::of_token(shared.options.token.as_ref())));
     };
@@ -246,7 +246,7 @@ async fn handle(
     {
         return Err(Failure::Unreachable(Refusal::Cluster { ours, theirs }.to_string()));
     }
-    if member.is_none() && !matches!(request, PeerRequest::Admit(_) | PeerRequest::Probe(_)) {
+    if member.is_none() && !may_be_asked_by_anybody(&request) {
         return Err(Failure::Failed(
             "who is not a member may ask for admission and for nothing else".to_owned(),
         ));
@@ -257,7 +257,15 @@ async fn handle(
     Ok(endpoint.handle(member, request).await?)
 }
 
-fn encode_reply(id: u64, reply: Result<PeerReply, Failure>, bytes_max: u32) -> Vec<u8> {
+/// What one who is no member may ask: to be admitted, how this node does, and who it is.
+const fn may_be_asked_by_anybody(request: &PeerRequest) -> bool {
+    matches!(
+        request,
+        PeerRequest::Admit(_) | PeerRequest::Probe(_) | PeerRequest::Identify | PeerRequest::Enrol(_)
+    )
+}
+
+pub(super) fn encode_reply(id: u64, reply: Result<PeerReply, Failure>, bytes_max: u32) -> Vec<u8> {
     frame::encode(&ToDialler::Reply { id, reply: Box::new(reply) }, bytes_max).unwrap_or_else(|error| {
         let failure = Failure::Failed(format!("the reply cannot be sent: {error}"));
         // Of some hundred bytes; if even that fails, an empty frame ends the connection.

@@ -57,6 +57,13 @@ pub(super) async fn dial_member(
             }
             Err(DialError::Refused(refusal))
         }
+        // No word against this node, and over in a moment when the node there is just being added.
+        Err(Failed::RefusedByPeer(refusal @ Refusal::Waiting)) => {
+            if shared.reports.is_new(&peer, &refusal.to_string()) {
+                tracing::info!(peer = %to, %address, "{refusal}");
+            }
+            Err(DialError::Unreachable(refusal.to_string()))
+        }
         Err(Failed::RefusedByPeer(refusal)) => {
             if shared.reports.is_new(&peer, &refusal.to_string()) {
                 tracing::warn!(peer = %to, %address, "a member refuses this node: {refusal}");

@@ -85,6 +85,12 @@ pub enum Refusal {
         /// The number.
         node: NodeId,
     },
+    /// A member is called, and a process without a number answers.
+    #[error(
+        "the node there belongs to no cluster yet, and waits for `zkpnet cluster add`: if it is to take the place of a member whose \
+         disk was lost, remove that one first"
+    )]
+    Waiting,
 }
 
 impl Refusal {
