@@ -39,6 +39,12 @@ impl<M: Message> Message for Ask<M> {
 pub struct ReplyTo<R>(oneshot::Sender<R>);
 
 impl<R> ReplyTo<R> {
+    /// A way back to a test that does not listen.
+    #[cfg(test)]
+    pub(super) fn to_nobody() -> Self {
+        Self(oneshot::channel().0)
+    }
+
     /// Answers.
     pub fn send(self, answer: R) {
         // The asker has given up when this fails; the work is done all the same.

@@ -2,20 +2,24 @@
 //! that is registered. While this node leads it makes missing keys, one at a time on a thread of its own, stores them, has
 //! a majority of the coordinators hold them, and proposes their registration; the first registration of a circuit wins.
 
-use super::cpu_pool::CpuPool;
+use super::cpu_pool::{CpuPool, JobError};
 use super::events::{Committed, Completeness, LeadershipChanged, Subscriber};
 use super::guardian::{GuardianHandle, Supervised};
 use super::key_spread::{KeySpread, SpreadError};
 use super::raft_node::{RaftNodeHandle, leading_term};
 use crate::ledger::{Circuit, CircuitId, Command, Digest, Event, Ledger};
+use crate::proof::groth16::{KeygenProgress, KeygenStatus};
 use crate::proof::{CircuitSpec, KeyError, KeyManifest, KeyStore, ProvingKey, catalog};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use rand_core::OsRng;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// After a key could not be made or registered, the next try waits this long.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How often the log says how far the making of a key is.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
 /// After a registered key was nowhere to be had.
 const MISSING_PAUSE: Duration = Duration::from_secs(5);
 
@@ -157,8 +161,7 @@ impl Parts {
         };
         let Ok(wanted) = self.raft.local(question).await else { return Progress::NotNow };
         let Some((id, spec)) = wanted else { return Progress::NothingWanted };
-        let store = self.store.clone();
-        let manifest = match self.pool.run(move || find_or_make(&store, spec)).await {
+        let manifest = match self.find_or_make(spec).await {
             Ok(Ok(manifest)) => manifest,
             Ok(Err(error)) => {
                 tracing::error!(circuit = spec.name, %error, "no key could be provided");
@@ -196,6 +199,25 @@ impl Parts {
         }
     }
 
+    /// Finds the circuit's key or makes one, and says in the log how far that is.
+    async fn find_or_make(
+        &self,
+        spec: &'static CircuitSpec,
+    ) -> Result<Result<KeyManifest, KeyError>, JobError> {
+        let progress = Arc::new(KeygenProgress::default());
+        let (store, shown) = (self.store.clone(), Arc::clone(&progress));
+        let mut making = std::pin::pin!(self.pool.run(move || find_or_make(&store, spec, &progress)));
+        loop {
+            match tokio::time::timeout(PROGRESS_PAUSE, making.as_mut()).await {
+                Ok(made) => return made,
+                Err(_) => {
+                    let KeygenStatus { phase, done, total } = shown.status();
+                    tracing::info!(circuit = spec.name, %phase, done, total, "is making a key");
+                }
+            }
+        }
+    }
+
     /// Sees to it that one more of the registered keys is in this node's folder, beside those that were `seen` to.
     async fn fetch_next(&self, seen: BTreeSet<Digest>) -> Progress {
         let question = move |ledger: &Ledger| {
@@ -213,13 +235,17 @@ impl Parts {
     }
 }
 
-fn find_or_make(store: &KeyStore, spec: &'static CircuitSpec) -> Result<KeyManifest, KeyError> {
+fn find_or_make(
+    store: &KeyStore,
+    spec: &'static CircuitSpec,
+    progress: &KeygenProgress,
+) -> Result<KeyManifest, KeyError> {
     if let Some(manifest) = store.find(spec)? {
         return Ok(manifest);
     }
     let began = std::time::Instant::now();
     tracing::info!(circuit = spec.name, "makes a key (label dev: made by one machine's randomness)");
-    let manifest = store.store(&ProvingKey::generate(spec, &mut OsRng)?)?;
+    let manifest = store.store(&ProvingKey::generate_with(spec, &mut OsRng, progress)?)?;
     tracing::info!(circuit = spec.name, took_ms = super::clock::millis(began.elapsed()), "made a key");
     Ok(manifest)
 }

@@ -144,12 +144,14 @@ section! {
 section! {
     /// The pool that makes proofs.
     ProverConfig = "prover"
-    /// Proofs made at once; not set: two, or one on a single core. They share the `prover.threads`; the second fills the gaps of the first.
+    /// Proofs made at once; not set: `prover.threads`. A proof that is alone gets all threads, several share them.
     slots: Option<u32> = Unset, Between("1", "1024"), Roles::PROVING, Now;
     /// Threads that all proofs together use; not set: one per core.
     threads: Option<u32> = Unset, Between("1", "1024"), Roles::PROVING, Now;
     /// Most bytes of proving keys in memory; the least recently used go first.
     keys_memory_bytes_max: ByteSize = Same("2GiB"), Between("16MiB", "1TiB"), Roles::PROVING, Now;
+    /// Most bytes that proofs take while they are made, keys apart; a proof waits until there is room, and one that needs more is made alone.
+    proofs_memory_bytes_max: ByteSize = Same("4GiB"), Between("16MiB", "1TiB"), Roles::PROVING, Now;
     /// Circuits whose keys are loaded at start, made first when there are none.
     preload: Vec<CircuitName> = Same("merkle-poseidon-4"), Type, Roles::KEYS, Now;
 }

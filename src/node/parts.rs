@@ -2,7 +2,7 @@
 
 use super::NodeError;
 use crate::actors::clock::millis;
-use crate::actors::prover_pool::Groth16Prover;
+use crate::actors::prover_pool::{Groth16Prover, Limits};
 use crate::actors::session::WorkerProfile;
 use crate::actors::worker_registry::LeaseTimes;
 use crate::config::{CircuitName, Config};
@@ -51,21 +51,25 @@ pub(super) fn lease_times(config: &Config) -> LeaseTimes {
     LeaseTimes { lease: config.tasks.lease_duration }
 }
 
-/// Proofs made at once. Each proof uses all cores while it can; a second one at a time fills the gaps of the first.
-pub(super) fn slots(config: &Config) -> usize {
-    config.prover.slots.map_or_else(|| num_cpus::get().min(2), |slots| slots as usize)
+/// Threads that all proofs together use.
+fn proving_threads(config: &Config) -> usize {
+    config.prover.threads.map_or_else(num_cpus::get, |threads| threads as usize)
 }
 
-/// Makes the pool of threads that bellman computes on: of the configured size, and without rayon's habit to end the process
-/// when a job panics. The proof that the job belonged to then fails by itself.
+/// Proofs made at once. With one for each thread, a worker that has enough to do spends nothing on sharing a proof.
+pub(super) fn slots(config: &Config) -> usize {
+    config.prover.slots.map_or_else(|| proving_threads(config), |slots| slots as usize)
+}
+
+/// Makes the pool of threads that keys are made on: of the configured size, and without rayon's habit to end the process
+/// when a job panics. Proofs have pools of their own (`actors::prover_pool`).
 ///
 /// The pool is the process's own; a second node in one process shares the first one's.
 pub(super) fn build_proving_threads(config: &Config) {
-    let threads = config.prover.threads.map_or_else(num_cpus::get, |threads| threads as usize);
     let built = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|number| format!("bellman-{number}"))
-        .panic_handler(|_| tracing::error!("a job of a proof panicked"))
+        .num_threads(proving_threads(config))
+        .thread_name(|number| format!("keys-{number}"))
+        .panic_handler(|_| tracing::error!("a job of a key's making panicked"))
         .build_global();
     if let Err(error) = built {
         tracing::debug!(%error, "the proving threads are there already");
@@ -94,7 +98,10 @@ fn connections_per_thread(config: &Config) -> usize {
 
 /// The prover over a folder of keys, within the memory that it may take.
 pub(super) fn prover(store: KeyStore, config: &Config) -> Groth16Prover {
-    Groth16Prover::new(store).with_memory_limit(config.prover.keys_memory_bytes_max.bytes())
+    let memory_bytes_max = config.prover.proofs_memory_bytes_max.bytes();
+    Groth16Prover::new(store)
+        .with_memory_limit(config.prover.keys_memory_bytes_max.bytes())
+        .with_limits(Limits { threads: proving_threads(config), memory_bytes_max })
 }
 
 pub(super) fn profile(config: &Config) -> Result<WorkerProfile, NodeError> {

@@ -23,7 +23,8 @@ pub use circuits::{CircuitInput, InputError, MerkleWitness};
 pub use digest::{Digest32, DigestError};
 pub use field::{Bytes32, HexError, NotCanonical};
 pub use groth16::{
-    ProofBytes, ProofFormatError, ProveError, VerifyError, VerifyingKeyError, verify_independently,
+    PhaseTimes, ProofBytes, ProofFormatError, ProveError, Prover, Stop, VerifyError, VerifyingKeyError,
+    verify_independently,
 };
 pub use keys::{BUNDLE_BYTES_MAX, KeyError, KeyManifest, KeyOrigin, KeyStore, ProvingKey, VerifyingKey};
 pub use merkle::{MerkleError, MerkleTree};

@@ -10,7 +10,7 @@ use zkpnet::ledger::{
     AttemptEnd, CircuitId, Digest, FailureCause, FailureKind, FailureReason, Policy, Task, TaskState,
     TaskStatus,
 };
-use zkpnet::proof::{Bytes32, CircuitInput, KeyStore, MerkleWitness};
+use zkpnet::proof::{Bytes32, CircuitInput, KeyStore, MerkleWitness, Stop};
 
 fn causes(task: &Task) -> Vec<FailureKind> {
     let ends = task.attempts.iter().filter_map(|record| record.end.as_ref());
@@ -69,7 +69,12 @@ async fn a_task_whose_every_attempt_fails_keeps_every_cause() {
 fn prove_request() -> Prove {
     let leaves = [Bytes32::new([1; 32]), Bytes32::new([2; 32])];
     let input = CircuitInput::MerklePoseidon(MerkleWitness::open(&leaves, 0).unwrap());
-    Prove { circuit: CircuitId::new("merkle-poseidon-4").unwrap(), proving_key: Digest([9; 32]), input }
+    Prove {
+        circuit: CircuitId::new("merkle-poseidon-4").unwrap(),
+        proving_key: Digest([9; 32]),
+        input,
+        stop: Stop::new(),
+    }
 }
 
 #[actix_rt::test]

@@ -7,7 +7,7 @@ use zkpnet::actors::prover_pool::Prove;
 use zkpnet::actors::tasks::messages::Statement;
 use zkpnet::actors::worker_registry::Order;
 use zkpnet::ledger::{AttemptEnd, BodyKey, TaskStatus};
-use zkpnet::proof::{Bytes32, CircuitInput};
+use zkpnet::proof::{Bytes32, CircuitInput, Stop};
 
 /// Eight bytes of the secret as they are, reversed, and in hexadecimal.
 fn forms(number: u64) -> Vec<Vec<u8>> {
@@ -79,7 +79,7 @@ async fn a_print_of_what_carries_an_input_does_not_show_it() {
     assert_eq!(witness.leaf, secret, "the worker gets the secret, or this test looks for nothing");
     prints.push(format!("{assignment:?} {witness:?}"));
     let (circuit, proving_key, input) = (assignment.circuit, assignment.proving_key, assignment.input);
-    prints.push(format!("{:?}", Prove { circuit, proving_key, input }));
+    prints.push(format!("{:?}", Prove { circuit, proving_key, input, stop: Stop::new() }));
     prints.push(format!("{:?}", rig.view(task).await));
     for print in prints {
         assert!(!holds(print.as_bytes(), SECRET), "{print}");

@@ -146,6 +146,7 @@ pub(crate) fn lease_of(assignment: &Assignment) -> LeaseName {
 /// A true proof of what was assigned.
 pub(crate) fn proof_of(assignment: Assignment) -> News {
     let Assignment { circuit, proving_key, input, .. } = assignment;
-    let proof = real_prover().make(&Prove { circuit, proving_key, input }).unwrap();
+    let proof =
+        real_prover().make(&Prove { circuit, proving_key, input, stop: zkpnet::proof::Stop::new() }).unwrap();
     News::Proven { proof: proof.as_bytes().to_vec(), proving: Duration::from_millis(1) }
 }

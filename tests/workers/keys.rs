@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use zkpnet::actors::prover_pool::{Groth16Prover, ProofMaker, Prove};
 use zkpnet::ledger::{CircuitId, Digest, TaskStatus};
-use zkpnet::proof::{Bytes32, CircuitInput, KeyStore, MerkleWitness, ProvingKey, catalog};
+use zkpnet::proof::{Bytes32, CircuitInput, KeyStore, MerkleWitness, ProvingKey, Stop, catalog};
 
 fn copy_keys(to: &Path) {
     for entry in std::fs::read_dir(shared_keys()).unwrap() {
@@ -83,10 +83,17 @@ fn the_least_recently_used_keys_leave_the_memory_when_it_is_full() {
         circuit: CircuitId::new(&manifest.circuit).unwrap(),
         proving_key: Digest(*manifest.proving_key.as_bytes()),
         input: input.clone(),
+        stop: Stop::new(),
     };
     let held =
         |names: &[&str]| names.iter().map(|name| CircuitId::new(name).unwrap()).collect::<BTreeSet<_>>();
-    let both = small.proving_key_bytes + large.proving_key_bytes;
+    // Ready for proofs, a key takes more than its bytes; what it takes depends on the circuit alone.
+    let memory = |manifest: &zkpnet::proof::KeyManifest| {
+        let key = store.load(&manifest.proving_key).unwrap();
+        key.prover().unwrap();
+        key.memory_bytes()
+    };
+    let both = memory(&small) + memory(&large);
 
     let roomy = Groth16Prover::new(store.clone()).with_memory_limit(both);
     let tight = Groth16Prover::new(store).with_memory_limit(both - 1);

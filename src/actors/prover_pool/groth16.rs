@@ -3,9 +3,11 @@
 //! A key that the folder lacks is fetched from whoever has it ([`KeySource`]), checked, and stored. Blocking throughout: it
 //! runs on the prover's own threads.
 
+use super::shares::{Limits, Shares};
 use super::{ProofMaker, Prove};
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
 use crate::proof::{CircuitSpec, Digest32, KeyError, KeyStore, ProofBytes, ProveError, ProvingKey};
+use rayon::ThreadPoolBuildError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +27,7 @@ pub struct Groth16Prover {
     memory: Mutex<Memory>,
     /// One key is loaded or fetched at a time, so that two proofs do not fetch the same one.
     loading: Mutex<()>,
+    shares: Shares,
 }
 
 /// The keys in memory.
@@ -70,7 +73,15 @@ impl Groth16Prover {
     #[must_use]
     pub fn new(store: KeyStore) -> Self {
         let memory = Memory { keys: BTreeMap::new(), bytes_max: u64::MAX, uses: 0 };
-        Self { store, source: None, memory: Mutex::new(memory), loading: Mutex::default() }
+        let limits = Limits { threads: num_cpus::get(), memory_bytes_max: u64::MAX };
+        let shares = Shares::new(limits);
+        Self { store, source: None, memory: Mutex::new(memory), loading: Mutex::default(), shares }
+    }
+
+    /// Makes proofs within these limits, all together.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { shares: Shares::new(limits), ..self }
     }
 
     /// Keeps at most so many bytes of keys in memory (but always the one in use).
@@ -115,8 +126,23 @@ impl Groth16Prover {
         let key = self
             .find(&Digest32::new(digest.0))
             .map_err(|reason| FailureCause::new(FailureKind::KeyUnavailable, &reason))?;
+        self.make_ready(&key).map_err(NotMade::into_cause)?;
         self.memory().put(digest, Arc::clone(&key));
         Ok(key)
+    }
+
+    /// Makes a key ready for proofs, which takes threads, and no memory but the key's own.
+    fn make_ready(&self, key: &ProvingKey) -> Result<(), NotMade> {
+        let share = self.shares.take(0)?;
+        share.run(|| key.prover().map(drop)).map_err(|error| NotMade::Proof(error.into()))
+    }
+
+    /// Waits for threads and memory, and proves.
+    fn prove(&self, key: &ProvingKey, request: &Prove) -> Result<ProofBytes, NotMade> {
+        // Ready since the key came into memory.
+        let bytes = key.prover().map_err(ProveError::from)?.proof_bytes_max();
+        let share = self.shares.take(bytes)?;
+        Ok(share.run(|| key.prove_until(&request.input, &request.stop))?)
     }
 
     fn find(&self, digest: &Digest32) -> Result<Arc<ProvingKey>, String> {
@@ -135,24 +161,50 @@ impl Groth16Prover {
     }
 }
 
+/// Why a proof was not made.
+enum NotMade {
+    Proof(ProveError),
+    Threads(ThreadPoolBuildError),
+}
+
+impl From<ProveError> for NotMade {
+    fn from(error: ProveError) -> Self {
+        NotMade::Proof(error)
+    }
+}
+
+impl From<ThreadPoolBuildError> for NotMade {
+    fn from(error: ThreadPoolBuildError) -> Self {
+        NotMade::Threads(error)
+    }
+}
+
+impl NotMade {
+    fn into_cause(self) -> FailureCause {
+        match self {
+            NotMade::Proof(error) => FailureCause::new(kind_of(&error), &error.to_string()),
+            NotMade::Threads(error) => FailureCause::new(FailureKind::ProverError, &error.to_string()),
+        }
+    }
+}
+
+fn kind_of(error: &ProveError) -> FailureKind {
+    match error {
+        ProveError::Input(_) => FailureKind::InputUnreadable,
+        ProveError::Unsatisfied { .. } => FailureKind::WitnessUnsatisfied,
+        ProveError::WrongProof => FailureKind::InvalidProof,
+        ProveError::Prepare(_) => FailureKind::KeyUnavailable,
+        ProveError::Synthesis(_) | ProveError::OtherCircuit | ProveError::Stopped => FailureKind::ProverError,
+    }
+}
+
 impl ProofMaker for Groth16Prover {
     fn make(&self, request: &Prove) -> Result<ProofBytes, FailureCause> {
         let key = self.key(request.proving_key)?;
         if key.circuit().name != request.circuit.as_str() {
             return Err(FailureCause::new(FailureKind::KeyUnavailable, "the key is for another circuit"));
         }
-        key.prove(&request.input).map_err(|error| {
-            let kind = match &error {
-                ProveError::Input(_) => FailureKind::InputUnreadable,
-                ProveError::Unsatisfied { .. } => FailureKind::WitnessUnsatisfied,
-                ProveError::WrongProof => FailureKind::InvalidProof,
-                ProveError::Prepare(_) => FailureKind::KeyUnavailable,
-                ProveError::Synthesis(_) | ProveError::OtherCircuit | ProveError::Stopped => {
-                    FailureKind::ProverError
-                }
-            };
-            FailureCause::new(kind, &error.to_string())
-        })
+        self.prove(&key, request).map_err(NotMade::into_cause)
     }
 
     fn held_keys(&self) -> BTreeSet<CircuitId> {

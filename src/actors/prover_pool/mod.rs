@@ -2,14 +2,16 @@
 //! key and witness, and gets a proof or the reason why there is none.
 
 mod groth16;
+mod shares;
 
 pub use groth16::{Groth16Prover, KeySource};
+pub use shares::Limits;
 
 use super::ask::{Address, Ask, AskError};
 use super::cpu_pool::{CpuPool, JobError};
 use super::guardian::{GuardianHandle, Supervised};
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
-use crate::proof::{CircuitInput, ProofBytes};
+use crate::proof::{CircuitInput, ProofBytes, Stop};
 use actix::{Actor, Context, Handler, Message};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ pub struct Prove {
     pub proving_key: Digest,
     /// The witness.
     pub input: CircuitInput,
+    /// Says when the proof is not wanted any more.
+    pub stop: Stop,
 }
 
 /// A proof.
@@ -46,6 +50,8 @@ pub enum NoProof {
     Failed(FailureCause),
     /// It was not begun, for a reason of this worker's that says nothing of the task: no room, no key.
     NotTried(String),
+    /// It was not wanted any more.
+    Stopped,
 }
 
 /// What makes proofs. The real one is [`Groth16Prover`]; tests put theirs in its place.
@@ -133,6 +139,7 @@ impl Handler<Ask<Prove>> for ProverPool {
         let (pool, maker) = (self.pool.clone(), Arc::clone(&self.maker));
         actix_rt::spawn(async move {
             let Ask { message, reply } = ask;
+            let stop = message.stop.clone();
             let job = move || -> Result<Proven, FailureCause> {
                 let began = Instant::now();
                 let proof = maker.make(&message)?;
@@ -140,6 +147,7 @@ impl Handler<Ask<Prove>> for ProverPool {
             };
             reply.send(match pool.run(job).await {
                 Ok(Ok(proven)) => Ok(proven),
+                Ok(Err(_)) if stop.is_stopped() => Err(NoProof::Stopped),
                 // A worker without the key is the operator's concern: the task waits for one that has it.
                 Ok(Err(cause)) if cause.kind == FailureKind::KeyUnavailable => {
                     Err(NoProof::NotTried(cause.message().to_owned()))

@@ -8,8 +8,10 @@ use crate::actors::prover_pool::{NoProof, Prove, ProverPoolHandle};
 use crate::actors::worker_registry::{Assignment, News, Report};
 use crate::ledger::WorkerId;
 use crate::planted::{Defect, is_planted};
+use crate::proof::Stop;
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 pub(super) struct Errand {
     pub(super) worker: WorkerId,
@@ -40,6 +42,7 @@ impl Errand {
         pool: ProverPoolHandle,
         assignment: Assignment,
         slot: OwnedSemaphorePermit,
+        revoked: Arc<Notify>,
     ) {
         let (task, attempt) = self.lease;
         let started = Report { worker: self.worker.clone(), task, attempt, news: News::Started };
@@ -49,15 +52,29 @@ impl Errand {
             let _ = coordinator.report(started).await;
         });
         let Assignment { circuit, proving_key, input, .. } = assignment;
-        let proven = pool.prove(Prove { circuit, proving_key, input }).await;
+        let stop = Stop::new();
+        let mut proving = pin!(pool.prove(Prove { circuit, proving_key, input, stop: stop.clone() }));
+        let proven = tokio::select! {
+            biased;
+            proven = &mut proving => proven,
+            () = revoked.notified() => {
+                stop.stop();
+                proving.await
+            }
+        };
         drop(slot);
-        // A revoked lease's proof is still a proof: the ledger takes it if the task is open.
+        // A proof that was finished all the same is offered: the ledger takes it if the task is open.
         let news = match proven {
             Ok(proven) => {
                 self.held.finish(self.lease, &proven.proof, proven.took);
                 News::Proven { proof: proven.proof, proving: proven.took }
             }
             Err(NoProof::Failed(cause)) => News::Failed(cause),
+            Err(NoProof::Stopped) => {
+                tracing::info!(%task, attempt = attempt.0, "stopped proving: the task is over");
+                let _ = notes_start.await;
+                return self.drop_unreported();
+            }
             Err(NoProof::NotTried(reason)) => {
                 tracing::error!(%task, reason, "the worker cannot prove this now and gives it back");
                 News::GivenBack

@@ -339,7 +339,7 @@ impl Session {
                     slot = slots.acquire_owned() => slot,
                 };
                 match slot {
-                    Ok(slot) => errand.run(pool, assignment, slot).await,
+                    Ok(slot) => errand.run(pool, assignment, slot, revoked).await,
                     // The drain began: what was not begun is given back.
                     Err(_) => errand.give_back().await,
                 }
@@ -368,7 +368,7 @@ impl Handler<Order> for Session {
         match order {
             Order::Assign(assignment) => self.take(assignment),
             Order::Revoke { task, attempt } => {
-                // Once begun, bellman cannot be stopped; the proof is then offered all the same.
+                // One that was begun ends between two phases of the proof.
                 self.held.revoke((task, attempt));
             }
             Order::Reregister => self.register(context),

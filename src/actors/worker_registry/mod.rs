@@ -131,10 +131,17 @@ impl Handler<Committed> for WorkerRegistry {
         if message.completeness == Completeness::AfterGap {
             self.adopt_term(leading_term(&self.parts.raft.leadership()));
         }
+        // A task that goes back to the queue is still open: its former holder may finish the proof first.
+        let is_open = |task: &TaskId| {
+            message
+                .events
+                .iter()
+                .any(|event| matches!(event, Event::TaskRequeued { task: open, .. } if open == task))
+        };
         for event in message.events.iter() {
             match event {
                 Event::LeaseRevoked { task, attempt, worker } => {
-                    if let Some(live) = self.live.get(worker) {
+                    if let Some(live) = self.live.get(worker).filter(|_| !is_open(task)) {
                         // A worker that misses this proves in vain; the ledger refuses or takes the proof.
                         let _ = live.link.push(Order::Revoke { task: *task, attempt: *attempt });
                     }

@@ -1,11 +1,13 @@
-//! Verification: keys made ready for an engine, and what they say of a proof.
+//! Verification by bellman, generic over the engine, and how verifying keys, proofs and inputs are read for it and for
+//! [`FastKey`](super::fast_key::FastKey), which serves.
 //!
-//! Generic over the engine: `blstrs` serves, `bls12_381` shares no arithmetic with it and checks it. Refuses keys that
-//! are not canonically encoded or hold the identity, every input at or above the modulus, and any number of inputs but
-//! the exact one. A false proof is `Ok(false)`; bytes that are no proof are an error; nothing panics.
+//! With `bls12_381`, which shares no arithmetic with `blst`, it is the independent check; with `blstrs` it is what tests
+//! hold the fast one against. Refuses keys that are not canonically encoded or hold the identity, every input at or
+//! above the modulus, and any number of inputs but the exact one. A false proof is `Ok(false)`; bytes that are no proof
+//! are an error; nothing panics.
 
 use bellman::VerificationError;
-use bellman::groth16::{self, PreparedVerifyingKey};
+use bellman::groth16::{self, PreparedVerifyingKey, Proof};
 use group::prime::PrimeCurveAffine;
 use thiserror::Error;
 
@@ -94,40 +96,9 @@ impl<E: ProofEngine> PreparedKey<E> {
     /// Every point is checked; the encoding must be the canonical one, because a key is named by its digest and the
     /// decoder of `blst` by itself takes several spellings of a point.
     pub fn from_bytes(bytes: &[u8]) -> Result<PreparedKey<E>, VerifyingKeyError> {
-        let length = VerifyingKeyError::Length { got: bytes.len() };
-        let ic_bytes = bytes.len().checked_sub(VK_FIXED_BYTES).ok_or(length)?;
-        if ic_bytes == 0 || ic_bytes % VK_IC_BYTES != 0 {
-            return Err(length);
-        }
-        let ic_count = ic_bytes / VK_IC_BYTES;
-        let announced = &bytes[VK_FIXED_BYTES - 4..VK_FIXED_BYTES];
-        if u32::try_from(ic_count).ok().map(u32::to_be_bytes).as_ref().map(|count| &count[..])
-            != Some(announced)
-        {
-            return Err(length);
-        }
-        let key = groth16::VerifyingKey::<E>::read(bytes).map_err(|_| VerifyingKeyError::Point)?;
-        let mut again = Vec::with_capacity(bytes.len());
-        key.write(&mut again).map_err(|_| VerifyingKeyError::Point)?;
-        if again != bytes {
-            return Err(VerifyingKeyError::Point);
-        }
-        // bellman refuses the identity among the `ic` points only.
-        let identities = [
-            ("alpha_g1", key.alpha_g1.is_identity()),
-            ("beta_g1", key.beta_g1.is_identity()),
-            ("beta_g2", key.beta_g2.is_identity()),
-            ("gamma_g2", key.gamma_g2.is_identity()),
-            ("delta_g1", key.delta_g1.is_identity()),
-            ("delta_g2", key.delta_g2.is_identity()),
-        ];
-        match identities.into_iter().find(|(_, identity)| bool::from(*identity)) {
-            Some((point, _)) => Err(VerifyingKeyError::Identity { point }),
-            None => Ok(PreparedKey {
-                prepared: groth16::prepare_verifying_key(&key),
-                public_inputs: ic_count - 1,
-            }),
-        }
+        let key = read_key::<E>(bytes)?;
+        let public_inputs = key.ic.len().saturating_sub(1);
+        Ok(PreparedKey { prepared: groth16::prepare_verifying_key(&key), public_inputs })
     }
 
     /// Number of public inputs, without the constant 1.
@@ -141,17 +112,7 @@ impl<E: ProofEngine> PreparedKey<E> {
     /// The proof or an input cannot be decoded, or their number is not the key's.
     pub fn verify(&self, proof: &ProofBytes, public_inputs: &[Bytes32]) -> Result<bool, VerifyError> {
         let (expected, got) = (self.public_inputs, public_inputs.len());
-        if expected != got {
-            return Err(VerifyError::InputCount { expected, got });
-        }
-        let inputs: Vec<E::Fr> = public_inputs
-            .iter()
-            .enumerate()
-            .map(|(position, input)| {
-                input.to_scalar().map_err(|_| VerifyError::InputNotCanonical { position })
-            })
-            .collect::<Result<_, _>>()?;
-        let proof = proof.to_proof::<E>()?;
+        let (proof, inputs) = read_claim::<E>(proof, public_inputs, expected)?;
         match groth16::verify_proof(&self.prepared, &proof, &inputs) {
             Ok(()) => Ok(true),
             Err(VerificationError::InvalidProof) => Ok(false),
@@ -159,6 +120,58 @@ impl<E: ProofEngine> PreparedKey<E> {
             Err(VerificationError::InvalidVerifyingKey) => Err(VerifyError::InputCount { expected, got }),
         }
     }
+}
+
+/// Reads a verifying key in bellman's byte form and checks every point.
+pub(super) fn read_key<E: ProofEngine>(bytes: &[u8]) -> Result<groth16::VerifyingKey<E>, VerifyingKeyError> {
+    let length = VerifyingKeyError::Length { got: bytes.len() };
+    let ic_bytes = bytes.len().checked_sub(VK_FIXED_BYTES).ok_or(length)?;
+    if ic_bytes == 0 || ic_bytes % VK_IC_BYTES != 0 {
+        return Err(length);
+    }
+    let ic_count = ic_bytes / VK_IC_BYTES;
+    let announced = &bytes[VK_FIXED_BYTES - 4..VK_FIXED_BYTES];
+    if u32::try_from(ic_count).ok().map(u32::to_be_bytes).as_ref().map(|count| &count[..]) != Some(announced)
+    {
+        return Err(length);
+    }
+    let key = groth16::VerifyingKey::<E>::read(bytes).map_err(|_| VerifyingKeyError::Point)?;
+    let mut again = Vec::with_capacity(bytes.len());
+    key.write(&mut again).map_err(|_| VerifyingKeyError::Point)?;
+    if again != bytes {
+        return Err(VerifyingKeyError::Point);
+    }
+    // bellman refuses the identity among the `ic` points only.
+    let identities = [
+        ("alpha_g1", key.alpha_g1.is_identity()),
+        ("beta_g1", key.beta_g1.is_identity()),
+        ("beta_g2", key.beta_g2.is_identity()),
+        ("gamma_g2", key.gamma_g2.is_identity()),
+        ("delta_g1", key.delta_g1.is_identity()),
+        ("delta_g2", key.delta_g2.is_identity()),
+    ];
+    match identities.into_iter().find(|(_, identity)| bool::from(*identity)) {
+        Some((point, _)) => Err(VerifyingKeyError::Identity { point }),
+        None => Ok(key),
+    }
+}
+
+/// Reads a proof and its public inputs, for a key of `expected` inputs.
+pub(super) fn read_claim<E: ProofEngine>(
+    proof: &ProofBytes,
+    public_inputs: &[Bytes32],
+    expected: usize,
+) -> Result<(Proof<E>, Vec<E::Fr>), VerifyError> {
+    let got = public_inputs.len();
+    if expected != got {
+        return Err(VerifyError::InputCount { expected, got });
+    }
+    let inputs = public_inputs
+        .iter()
+        .enumerate()
+        .map(|(position, input)| input.to_scalar().map_err(|_| VerifyError::InputNotCanonical { position }))
+        .collect::<Result<_, _>>()?;
+    Ok((proof.to_proof::<E>()?, inputs))
 }
 
 /// Verifies with `bls12_381`, an implementation that shares no arithmetic with the one that proves.

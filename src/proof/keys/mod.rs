@@ -5,8 +5,8 @@
 //! version's, whatever the circuit's name.
 //!
 //! A key made here is labelled [`KeyOrigin::Dev`]: one machine knew the toxic values, and whoever knows them can
-//! forge. The copies that this module holds are wiped; those that bellman makes on its stack and its heap are out
-//! of reach, so wiping narrows the window and does not close it. Only a ceremony of several parties would.
+//! forge. They and all that is computed from them are wiped; copies that the compiler makes in registers and on the
+//! stack are out of reach, so wiping narrows the window and does not close it. Only a ceremony of several parties would.
 
 mod bundle;
 mod store;
@@ -17,9 +17,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bellman::SynthesisError;
-use bellman::groth16::{Parameters, generate_parameters};
-use blstrs::{Bls12, G1Projective, G2Projective, Scalar};
-use ff::Field;
+use bellman::groth16::Parameters;
+use blstrs::{Bls12, G1Projective, G2Projective};
 use group::Group;
 use rand_core::{CryptoRng, OsRng, RngCore};
 use serde::{Deserialize, Serialize};
@@ -31,7 +30,8 @@ use super::circuits::{AnyCircuit, CircuitInput};
 use super::digest::Digest32;
 use super::field::Bytes32;
 use super::groth16::{
-    PrepareError, PreparedKey, ProofBytes, ProveError, Prover, Stop, VerifyError, VerifyingKeyError,
+    self, FastKey, KeygenProgress, PrepareError, ProofBytes, ProveError, Prover, Stop, ToxicValues,
+    VerifyError, VerifyingKeyError,
 };
 
 /// Who made a key, and so how far it can be trusted.
@@ -55,7 +55,7 @@ impl KeyOrigin {
 pub struct VerifyingKey {
     bytes: Vec<u8>,
     digest: Digest32,
-    prepared: PreparedKey<Bls12>,
+    prepared: FastKey,
 }
 
 impl VerifyingKey {
@@ -64,7 +64,7 @@ impl VerifyingKey {
     /// # Errors
     /// A point is invalid, or the length is wrong.
     pub fn from_bytes(bytes: &[u8]) -> Result<VerifyingKey, VerifyingKeyError> {
-        let prepared = PreparedKey::from_bytes(bytes)?;
+        let prepared = FastKey::from_bytes(bytes)?;
         Ok(VerifyingKey { bytes: bytes.to_vec(), digest: Digest32::of(bytes), prepared })
     }
 
@@ -83,12 +83,18 @@ impl VerifyingKey {
         self.prepared.public_inputs()
     }
 
-    /// Whether the proof holds for these public inputs. A few milliseconds of pairing.
+    /// Whether the proof holds for these public inputs. A millisecond or two of pairing.
     ///
     /// # Errors
     /// The proof or an input cannot be decoded, or their number is not the key's.
     pub fn verify(&self, proof: &ProofBytes, public_inputs: &[Bytes32]) -> Result<bool, VerifyError> {
         self.prepared.verify(proof, public_inputs)
+    }
+
+    /// Whether each proof holds for the public inputs beside it: what [`VerifyingKey::verify`] says of it, in less time
+    /// for many. A false proof passes with probability 2^-128, by randomness from the operating system.
+    pub fn verify_batch(&self, proofs: &[(ProofBytes, Vec<Bytes32>)]) -> Vec<Result<bool, VerifyError>> {
+        self.prepared.verify_batch(proofs, &mut OsRng)
     }
 }
 
@@ -111,21 +117,31 @@ pub struct ProvingKey {
 }
 
 impl ProvingKey {
-    /// Makes a key pair for a circuit. Seconds of work on all cores; labelled [`KeyOrigin::Dev`].
+    /// Makes a key pair for a circuit, labelled [`KeyOrigin::Dev`]. A second of work for the deep circuits, on the threads
+    /// of the caller's rayon pool, or of the process's where the caller is in none.
     ///
     /// # Errors
-    /// bellman refused the circuit or the randomness.
+    /// The circuit or the randomness is one that no key can be made of.
     pub fn generate(
         circuit: &'static CircuitSpec,
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<ProvingKey, KeyError> {
-        let blank = AnyCircuit::blank(circuit);
-        let mut toxic: [Scalar; 5] = std::array::from_fn(|_| Scalar::random(&mut *rng));
-        let [alpha, beta, gamma, delta, tau] = toxic;
-        let (g1, g2) = (G1Projective::generator(), G2Projective::generator());
-        let made = generate_parameters(blank, g1, g2, alpha, beta, gamma, delta, tau);
-        toxic.fill(Scalar::ZERO);
-        std::hint::black_box(&mut toxic);
+        Self::generate_with(circuit, rng, &KeygenProgress::default())
+    }
+
+    /// As [`ProvingKey::generate`], telling how far it is.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn generate_with(
+        circuit: &'static CircuitSpec,
+        rng: &mut (impl RngCore + CryptoRng),
+        progress: &KeygenProgress,
+    ) -> Result<ProvingKey, KeyError> {
+        let generators = (G1Projective::generator(), G2Projective::generator());
+        let toxic = ToxicValues::random(rng);
+        let made = groth16::generate(AnyCircuit::blank(circuit), generators, &toxic, progress);
+        drop(toxic);
         let generated = |source| KeyError::Generate { circuit: circuit.name, source };
         ProvingKey::new(circuit, KeyOrigin::Dev, made.map_err(generated)?)
             .map_err(|source| generated(SynthesisError::IoError(source)))

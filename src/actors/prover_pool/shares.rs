@@ -1,0 +1,245 @@
+//! Who proves on how many threads, and when there is memory for it.
+//!
+//! Proofs are served in the order in which they come. One that is alone gets every thread and is done soonest; when others wait,
+//! the free threads are divided among them, down to one each, which wastes nothing on bringing threads together. A
+//! proof begins only when what it may take of memory is free, so that ten large ones wait for each other and are not
+//! ended by the system. Threads are never promised twice.
+
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// What all proofs together may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Threads; at least one is taken as given.
+    pub threads: usize,
+    /// Bytes of memory, beyond what the keys take. A proof that wants more than this is made when no other is.
+    pub memory_bytes_max: u64,
+}
+
+/// See the file's head.
+pub(super) struct Shares {
+    limits: Limits,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Pools that nobody proves on, of any size: to start threads for each proof would cost more than to keep them.
+    idle: Mutex<Vec<Arc<ThreadPool>>>,
+}
+
+#[derive(Default)]
+struct State {
+    threads_used: usize,
+    bytes_used: u64,
+    waiting: usize,
+    next_ticket: u64,
+    /// The ticket whose turn it is.
+    serving: u64,
+}
+
+/// Threads and memory for one proof, until it is dropped.
+pub(super) struct Share<'a> {
+    shares: &'a Shares,
+    pool: Arc<ThreadPool>,
+    grant: Grant,
+}
+
+/// What was taken from the state, given back when it is dropped.
+struct Grant {
+    threads: usize,
+    bytes: u64,
+}
+
+impl Shares {
+    pub(super) fn new(limits: Limits) -> Self {
+        let limits = Limits { threads: limits.threads.max(1), ..limits };
+        Self { limits, state: Mutex::default(), changed: Condvar::new(), idle: Mutex::default() }
+    }
+
+    /// Waits for its turn, and for threads and memory. Blocks.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub(super) fn take(&self, bytes: u64) -> Result<Share<'_>, ThreadPoolBuildError> {
+        let grant = self.wait_for(bytes);
+        match self.pool(grant.threads) {
+            Ok(pool) => Ok(Share { shares: self, pool, grant }),
+            Err(error) => {
+                self.give_back(&grant);
+                Err(error)
+            }
+        }
+    }
+
+    fn wait_for(&self, bytes: u64) -> Grant {
+        let bytes = bytes.min(self.limits.memory_bytes_max);
+        let mut state = self.lock();
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.waiting += 1;
+        let must_wait = |state: &mut State| {
+            let fits = state.bytes_used + bytes <= self.limits.memory_bytes_max;
+            state.serving != ticket || state.threads_used == self.limits.threads || !fits
+        };
+        let mut state = self.changed.wait_while(state, must_wait).unwrap_or_else(PoisonError::into_inner);
+        let threads = threads_for(self.limits.threads - state.threads_used, state.waiting);
+        state.serving += 1;
+        state.waiting -= 1;
+        state.threads_used += threads;
+        state.bytes_used += bytes;
+        drop(state);
+        self.changed.notify_all();
+        Grant { threads, bytes }
+    }
+
+    fn give_back(&self, grant: &Grant) {
+        let mut state = self.lock();
+        state.threads_used -= grant.threads;
+        state.bytes_used -= grant.bytes;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// A pool of so many threads: an idle one, or a new one. There are never more of one size than proofs at once.
+    fn pool(&self, threads: usize) -> Result<Arc<ThreadPool>, ThreadPoolBuildError> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = idle.iter().position(|pool| pool.current_num_threads() == threads) {
+            return Ok(idle.swap_remove(found));
+        }
+        drop(idle);
+        let name = move |number| format!("proof-{threads}-{number}");
+        ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build().map(Arc::new)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Threads for the first of `waiting` proofs when `free` threads are.
+fn threads_for(free: usize, waiting: usize) -> usize {
+    (free / waiting.max(1)).max(1)
+}
+
+impl Share<'_> {
+    /// Runs `work` on the share's threads and waits for it. A panic of the work is a panic here.
+    pub(super) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(work)
+    }
+
+    #[cfg(test)]
+    fn threads(&self) -> usize {
+        self.grant.threads
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.shares.idle.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&self.pool));
+        self.shares.give_back(&self.grant);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+
+    fn shares(threads: usize, memory_bytes_max: u64) -> Shares {
+        Shares::new(Limits { threads, memory_bytes_max })
+    }
+
+    /// Waits until so many proofs wait for their turn.
+    fn until_waiting(shares: &Shares, waiting: usize) {
+        while shares.lock().waiting != waiting {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_proof_that_is_alone_gets_every_thread() {
+        let shares = shares(4, 100);
+        assert_eq!(shares.take(1).unwrap().threads(), 4);
+        let share = shares.take(1).unwrap();
+        assert_eq!((share.threads(), share.run(rayon::current_num_threads)), (4, 4));
+    }
+
+    #[test]
+    fn proofs_that_wait_together_divide_the_threads() {
+        let shares = shares(4, 100);
+        let first = shares.take(1).unwrap();
+        let (send, granted) = mpsc::channel();
+        // The grants overlap: nobody gives back before all have theirs.
+        let all_have_theirs = std::sync::Barrier::new(4);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                let (send, shares, all_have_theirs) = (send.clone(), &shares, &all_have_theirs);
+                scope.spawn(move || {
+                    let share = shares.take(1).unwrap();
+                    send.send(share.threads()).unwrap();
+                    all_have_theirs.wait();
+                });
+            }
+            until_waiting(&shares, 3);
+            drop(first);
+            all_have_theirs.wait();
+        });
+        drop(send);
+        let mut threads: Vec<usize> = granted.iter().collect();
+        threads.sort_unstable();
+        assert_eq!(threads, [1, 1, 2]);
+        assert_eq!(shares.lock().threads_used, 0);
+    }
+
+    #[test]
+    fn a_proof_waits_until_its_memory_is_free_and_those_behind_it_wait_too() {
+        let shares = shares(8, 100);
+        let small = shares.pool_of_one(60);
+        thread::scope(|scope| {
+            let (send, order) = mpsc::channel();
+            let (shares, sender) = (&shares, send.clone());
+            scope.spawn(move || {
+                let _share = shares.take(70).unwrap();
+                sender.send("large").unwrap();
+            });
+            until_waiting(shares, 1);
+            scope.spawn(move || {
+                let _share = shares.take(10).unwrap();
+                send.send("small").unwrap();
+            });
+            until_waiting(shares, 2);
+            assert!(order.try_recv().is_err(), "70 of 100 bytes are not free while 60 are used");
+            shares.give_back(&small);
+            assert_eq!(order.iter().collect::<Vec<_>>(), ["large", "small"]);
+        });
+    }
+
+    #[test]
+    fn a_proof_larger_than_all_memory_is_made_alone() {
+        let shares = shares(2, 100);
+        let huge = shares.take(1_000_000).unwrap();
+        thread::scope(|scope| {
+            let (send, done) = mpsc::channel();
+            let shares = &shares;
+            scope.spawn(move || {
+                drop(shares.take(1).unwrap());
+                send.send(()).unwrap();
+            });
+            until_waiting(shares, 1);
+            assert!(done.try_recv().is_err());
+            drop(huge);
+            done.recv().unwrap();
+        });
+    }
+
+    impl Shares {
+        /// One thread and so many bytes, as if a proof had them.
+        fn pool_of_one(&self, bytes: u64) -> Grant {
+            let mut state = self.lock();
+            state.threads_used += 1;
+            state.bytes_used += bytes;
+            Grant { threads: 1, bytes }
+        }
+    }
+}
