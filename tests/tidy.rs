@@ -171,9 +171,18 @@ fn every_file_says_what_it_is_and_stays_short() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The files that may hold `unsafe` blocks: one for each concern that cannot do without.
+const UNSAFE_FILES: &[&str] = &["proof/poseidon/vector.rs"];
+
 #[test]
-fn unsafe_code_is_nowhere_allowed() {
+fn unsafe_code_is_allowed_in_few_files_and_each_block_says_why_it_is_sound() {
     for file in rust_files(&source()) {
-        assert!(!code_of(&file).contains("allow(unsafe_code)"), "{}", file.display());
+        let text = fs::read_to_string(&file).unwrap();
+        if UNSAFE_FILES.iter().any(|allowed| file.ends_with(allowed)) {
+            let blocks = text.matches("unsafe {").count();
+            assert_eq!(text.matches("// SAFETY:").count(), blocks, "{}", file.display());
+        } else {
+            assert!(!code_of(&file).contains("allow(unsafe_code)"), "{}", file.display());
+        }
     }
 }
