@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use zkpnet::cli::{self, Cli, Command, CoordinatorArgs, DemoArgs, DevArgs, GatewayArgs, WorkerArgs};
 use zkpnet::node;
 
+/// A submission makes some hundred small allocations on one thread that another frees, which is what this one is good at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Dev(args) => dev(&args),

@@ -183,6 +183,8 @@ const UNSAFE: &[&str] = &[
     "proof/arith/memory.rs",
     // The one entry into code that is compiled for AVX512-IFMA.
     "proof/msm/vector.rs",
+    // Eight Poseidon hashes at a time.
+    "proof/poseidon/vector.rs",
     // Aligned loads and stores of scalars, eight at a time.
     "proof/groth16/domain/vector/block.rs",
     // The one entry into transforms that are compiled for AVX512-IFMA.

@@ -36,19 +36,33 @@ impl<M: Message> Message for Ask<M> {
 }
 
 /// Where an answer goes. Nobody may be listening any more: that is not the actor's concern.
-pub struct ReplyTo<R>(oneshot::Sender<R>);
+pub struct ReplyTo<R>(Box<dyn FnOnce(R) + Send>);
 
-impl<R> ReplyTo<R> {
+impl<R: 'static> ReplyTo<R> {
+    /// Calls `take` with the answer, on the thread that gives it: it should only pass it on. Dropped without an answer, it drops
+    /// `take`.
+    #[must_use]
+    pub fn new(take: impl FnOnce(R) + Send + 'static) -> Self {
+        Self(Box::new(take))
+    }
+
+    fn to(sender: oneshot::Sender<R>) -> Self
+    where
+        R: Send,
+    {
+        // The asker has given up when this fails; the work is done all the same.
+        Self::new(move |answer| drop(sender.send(answer)))
+    }
+
     /// A way back to a test that does not listen.
     #[cfg(test)]
     pub(super) fn to_nobody() -> Self {
-        Self(oneshot::channel().0)
+        Self(Box::new(drop))
     }
 
     /// Answers.
     pub fn send(self, answer: R) {
-        // The asker has given up when this fails; the work is done all the same.
-        let _ = self.0.send(answer);
+        (self.0)(answer);
     }
 }
 
@@ -81,11 +95,34 @@ impl<A: Actor<Context = Context<A>>> Address<A> {
         A::Context: ToEnvelope<A, Ask<M>>,
     {
         let (sender, receiver) = oneshot::channel();
-        self.tell(Ask { message, reply: ReplyTo(sender) })?;
+        self.tell(Ask { message, reply: ReplyTo::to(sender) })?;
         match tokio::time::timeout(limit, receiver).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) | Err(_) => Err(AskError::NoReply(self.name)),
         }
+    }
+
+    /// Asks in somebody else's name: the answer goes to `reply`, without a detour. A message that is not taken is answered by
+    /// `refused`.
+    pub fn pass<M>(&self, message: M, reply: ReplyTo<M::Result>, refused: impl FnOnce(AskError) -> M::Result)
+    where
+        M: Message + Send + 'static,
+        M::Result: Send + 'static,
+        A: Handler<Ask<M>>,
+        A::Context: ToEnvelope<A, Ask<M>>,
+    {
+        use actix::prelude::SendError;
+        let ask = Ask { message, reply };
+        let (error, ask) = match self.current.borrow().as_ref() {
+            None => (AskError::Stopped(self.name), ask),
+            // See `tell`.
+            Some(address) => match address.try_send(ask) {
+                Ok(()) => return,
+                Err(SendError::Full(ask)) => (AskError::Full(self.name), ask),
+                Err(SendError::Closed(ask)) => (AskError::Stopped(self.name), ask),
+            },
+        };
+        ask.reply.send(refused(error));
     }
 
     /// Puts a message into the mailbox and does not wait.

@@ -34,6 +34,17 @@ pub enum JobError {
 }
 
 impl CpuPool {
+    /// Queues `work`, which says itself what has come of it. Should it panic, nobody is told.
+    ///
+    /// # Errors
+    /// When the queue is full, or the pool has ended.
+    pub fn queue(&self, work: impl FnOnce() + Send + 'static) -> Result<(), JobError> {
+        self.jobs.try_send(Box::new(work)).map_err(|error| match error {
+            mpsc::TrySendError::Full(_) => JobError::QueueFull(self.name),
+            mpsc::TrySendError::Disconnected(_) => JobError::Ended(self.name),
+        })
+    }
+
     /// Starts `threads` threads; `queue` more jobs may wait.
     ///
     /// # Errors
@@ -78,14 +89,10 @@ impl CpuPool {
         work: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, JobError> {
         let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move || {
+        self.queue(move || {
             // The state that a job works on is its own, so that nothing half-changed outlives its panic.
             let result = catch_unwind(AssertUnwindSafe(work));
             let _ = sender.send(result.map_err(|_| ()));
-        });
-        self.jobs.try_send(job).map_err(|error| match error {
-            mpsc::TrySendError::Full(_) => JobError::QueueFull(self.name),
-            mpsc::TrySendError::Disconnected(_) => JobError::Ended(self.name),
         })?;
         match receiver.await {
             Ok(Ok(result)) => Ok(result),
@@ -100,7 +107,8 @@ fn run(receiver: &Mutex<mpsc::Receiver<Job>>) {
         // The lock is held while waiting: the threads take turns in waiting, and work side by side.
         let job = receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
         match job {
-            Ok(job) => job(),
+            // The thread outlives a job that panics; whoever waits for it is told by what the job drops.
+            Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
             Err(mpsc::RecvError) => return,
         }
     }

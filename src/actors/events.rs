@@ -56,16 +56,20 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// An actor that hears of both.
+    /// An actor that hears of both, and of entries only when one of their events is such as it wants: under load most are not,
+    /// and each would wake its thread for nothing.
     #[must_use]
-    pub fn new<A>(address: &Address<A>) -> Self
+    pub fn new<A>(address: &Address<A>, wants: fn(&Event) -> bool) -> Self
     where
         A: Actor<Context = Context<A>> + Handler<LeadershipChanged> + Handler<Committed>,
     {
         let (leadership, committed) = (address.clone(), address.clone());
         Self {
             leadership: Box::new(move |message| leadership.tell(message)),
-            committed: Box::new(move |message| committed.tell(message)),
+            committed: Box::new(move |message| {
+                let is_gap = message.completeness == Completeness::AfterGap;
+                if is_gap || message.events.iter().any(wants) { committed.tell(message) } else { Ok(()) }
+            }),
         }
     }
 }

@@ -78,7 +78,7 @@ impl KeyKeeper {
             timer: None,
         };
         let address = guardian.supervise(factory).await;
-        if let Err(error) = raft.subscribe(Subscriber::new(&address)) {
+        if let Err(error) = raft.subscribe(Subscriber::new(&address, concerns_keys)) {
             tracing::error!(%error, "the key keeper will not hear of wanted circuits");
         }
     }
@@ -283,6 +283,11 @@ impl Handler<LeadershipChanged> for KeyKeeper {
         self.is_leading = leading_term(&message).is_some();
         self.run(context);
     }
+}
+
+/// Whether a key may be wanted, or fetched.
+const fn concerns_keys(event: &Event) -> bool {
+    matches!(event, Event::TaskSubmitted { .. } | Event::CircuitRegistered(_))
 }
 
 impl Handler<Committed> for KeyKeeper {

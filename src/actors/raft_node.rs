@@ -1,10 +1,11 @@
 //! The Raft node: the only door to the ledger. It takes proposals and questions, and broadcasts what was applied and who
 //! leads.
 //!
-//! Raft itself lives on a thread of its own (`crate::raft`); this actor is the bridge. It never waits in a handler: each
-//! message is answered from a detached task, so that a client that hangs up cannot cut a proposal in half.
+//! Raft itself lives on a thread of its own (`crate::raft`); this actor is the bridge. It never waits in a handler: a proposal
+//! is handed over, and answered by Raft's thread; questions are answered from detached tasks. A client that hangs up
+//! cannot cut a proposal in half.
 
-use super::ask::{Address, Ask, AskError};
+use super::ask::{Address, Ask, AskError, ReplyTo};
 use super::clock::Clock;
 use super::events::{Committed, Completeness, Leadership, LeadershipChanged, Subscriber};
 use super::guardian::{GuardianHandle, Supervised};
@@ -126,6 +127,17 @@ impl RaftNodeHandle {
                 Err(ProposeError::OutcomeUnknown { reason: crate::raft::UnknownReason::TimedOut })
             }
         })
+    }
+
+    /// Proposes a command in somebody else's name: the ledger's decision goes to `reply` straight from Raft's thread. It comes
+    /// within the time limits of Raft itself.
+    pub fn propose_for(&self, command: Command, reply: ReplyTo<Result<Decided, ProposeError>>) {
+        self.address.pass(Propose(command), reply, |error| {
+            Err(match error {
+                AskError::Full(_) => ProposeError::Overloaded,
+                AskError::Stopped(_) | AskError::NoReply(_) => ProposeError::Stopped,
+            })
+        });
     }
 
     /// Asks the ledger.
@@ -357,10 +369,9 @@ impl Handler<Ask<Propose>> for RaftNode {
     type Result = ();
 
     fn handle(&mut self, ask: Ask<Propose>, _: &mut Self::Context) {
-        let service = self.service.clone();
-        actix_rt::spawn(async move {
-            let committed = service.propose(ask.message.0).await;
-            ask.reply.send(committed.map(|done| Decided { index: done.index, reply: done.reply }));
+        let Ask { message: Propose(command), reply } = ask;
+        self.service.propose_for(command, move |committed| {
+            reply.send(committed.map(|done| Decided { index: done.index, reply: done.reply }));
         });
     }
 }

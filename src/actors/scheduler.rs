@@ -7,9 +7,9 @@
 use super::ask::{Address, AskError};
 use super::events::{Committed, Completeness, Leadership, LeadershipChanged, Subscriber};
 use super::guardian::{GuardianHandle, Supervised};
-use super::raft_node::{RaftNodeHandle, leading_term};
+use super::raft_node::{QueryError, RaftNodeHandle, leading_term};
 use super::worker_registry::WorkerRegistryHandle;
-use crate::ledger::{Command, Event, Ledger, Placement, Policy, Term, UnixMillis};
+use crate::ledger::{Command, Event, FleetMember, Ledger, Placement, Policy, Term, UnixMillis};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ impl Scheduler {
             timer: None,
         };
         let address = guardian.supervise(factory).await;
-        if let Err(error) = raft.subscribe(Subscriber::new(&address)) {
+        if let Err(error) = raft.subscribe(Subscriber::new(&address, frees_or_brings_work)) {
             tracing::error!(%error, "the scheduler will not hear of work");
         }
         SchedulerHandle { address, enabled, registry }
@@ -120,12 +120,7 @@ impl Scheduler {
         self.is_busy = true;
         self.is_woken = false;
         let (raft, registry, policy) = (self.raft.clone(), self.registry.clone(), self.policy.clone());
-        let work = actix::fut::wrap_future(async move {
-            if !is_in_force(&raft, policy).await {
-                return Next::Retry;
-            }
-            round(&raft, &registry, term).await
-        });
+        let work = actix::fut::wrap_future(async move { round(&raft, &registry, policy, term).await });
         context.spawn(
             work.map(|next: Next, scheduler: &mut Self, context| scheduler.finish_round(next, context)),
         );
@@ -161,29 +156,49 @@ enum Next {
     At(Option<UnixMillis>),
 }
 
-/// Sees to it that the ledger decides by the leader's configured limits.
-async fn is_in_force(raft: &RaftNodeHandle, policy: Policy) -> bool {
-    let wanted = policy.clone();
-    match raft.local(move |ledger: &Ledger| *ledger.policy() == wanted).await {
-        Ok(true) => true,
-        Ok(false) => raft.propose(Command::SetPolicy(policy)).await.is_ok(),
-        Err(_) => false,
-    }
+/// What the ledger says at the beginning of a round.
+struct Look {
+    /// Whether it decides by the leader's configured limits.
+    is_in_force: bool,
+    /// Whether something is due to be swept.
+    is_due: bool,
+    placements: Vec<Placement>,
+    /// When there is something to do again without any event.
+    next: Option<UnixMillis>,
 }
 
-/// Sweeps what is due, places what can be placed, and says when to look again.
-async fn round(raft: &RaftNodeHandle, registry: &WorkerRegistryHandle, term: Term) -> Next {
+async fn look(raft: &RaftNodeHandle, fleet: Arc<[FleetMember]>, policy: Policy) -> Result<Look, QueryError> {
     let now = raft.now();
-    let Ok(due) = raft.local(Ledger::next_sweep_at).await else { return Next::Retry };
-    if due.is_some_and(|due| due <= now) && raft.propose(Command::AdvanceClock { at: now }).await.is_err() {
+    let question = move |ledger: &Ledger| {
+        let next_sweep = ledger.next_sweep_at();
+        Look {
+            is_in_force: *ledger.policy() == policy,
+            is_due: next_sweep.is_some_and(|due| due <= now),
+            placements: ledger.place(&fleet, now, ROUND_MAX),
+            next: [ledger.next_backoff_end(), next_sweep].into_iter().flatten().min(),
+        }
+    };
+    raft.local(question).await
+}
+
+/// Sees to it that the ledger decides by the leader's limits, sweeps what is due, places what can be placed, and says when to
+/// look again. Most rounds ask the ledger once: there is one after every entry that brings work.
+async fn round(raft: &RaftNodeHandle, registry: &WorkerRegistryHandle, policy: Policy, term: Term) -> Next {
+    let Ok(fleet) = registry.fleet().await.map(Arc::from) else { return Next::Retry };
+    let Ok(mut seen) = look(raft, Arc::clone(&fleet), policy.clone()).await else { return Next::Retry };
+    if !seen.is_in_force && raft.propose(Command::SetPolicy(policy.clone())).await.is_err() {
         return Next::Retry;
     }
-    let Ok(fleet) = registry.fleet().await else { return Next::Retry };
-    let question = move |ledger: &Ledger| {
-        let next = [ledger.next_backoff_end(), ledger.next_sweep_at()].into_iter().flatten().min();
-        (ledger.place(&fleet, now, ROUND_MAX), next)
-    };
-    let Ok((placements, next)) = raft.local(question).await else { return Next::Retry };
+    if seen.is_due && raft.propose(Command::AdvanceClock { at: raft.now() }).await.is_err() {
+        return Next::Retry;
+    }
+    if !seen.is_in_force || seen.is_due {
+        seen = match look(raft, fleet, policy).await {
+            Ok(seen) => seen,
+            Err(_) => return Next::Retry,
+        };
+    }
+    let Look { placements, next, .. } = seen;
     if placements.is_empty() {
         return Next::At(next);
     }

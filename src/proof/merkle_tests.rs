@@ -178,3 +178,26 @@ proptest! {
         prop_assert_eq!(verify_path(&leaf, place, &path, &flip(&root)), Ok(false));
     }
 }
+
+#[test]
+fn trees_built_together_are_those_that_each_set_of_leaves_gives_alone() {
+    let leaves: Vec<Bytes32> = (0..40).map(|byte| Bytes32::new([byte; 32])).collect();
+    let sets: Vec<&[Bytes32]> = [2, 1, 0, 7, 33, 8, 2, 5].iter().map(|count| &leaves[..*count]).collect();
+    let together = MerkleTree::new_all(&sets);
+    assert_eq!(together.len(), sets.len());
+    for (tree, leaves) in together.into_iter().zip(sets) {
+        match (tree, MerkleTree::new(leaves)) {
+            (Ok(tree), Ok(alone)) => {
+                assert_eq!((tree.root(), tree.depth()), (alone.root(), alone.depth()));
+                for index in 0..leaves.len() as u64 {
+                    assert_eq!(tree.path(index), alone.path(index));
+                    assert!(
+                        verify_path(&leaves[index as usize], index, &tree.path(index).unwrap(), &tree.root())
+                            .unwrap()
+                    );
+                }
+            }
+            (tree, alone) => assert_eq!(tree.err(), alone.err()),
+        }
+    }
+}

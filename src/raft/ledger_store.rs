@@ -95,11 +95,11 @@ impl LedgerStore {
         Ok((Self { file: Arc::new(file) }, ledger, progress))
     }
 
-    /// Writes what has changed together with the applied index. Blocks.
+    /// Writes what has changed, of bodies the oldest first, together with the applied index. Blocks.
     pub(super) fn write(
         &self,
         records: &ChangedRecords,
-        set: &WriteSet,
+        sets: &[Arc<WriteSet>],
         progress: &Progress,
         durability: Durability,
     ) -> Result<(), StoreError> {
@@ -119,7 +119,7 @@ impl LedgerStore {
                 }
             }
             let mut table = transaction.open_table(BODIES).map_err(file.failed("writing"))?;
-            for (key, body) in &set.bodies {
+            for (key, body) in sets.iter().flat_map(|set| &set.bodies) {
                 let key = body_key(*key);
                 match body {
                     Some(body) => {

@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use thread::{Control, RaftThread, Started};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// The handle. Raft stops when [`RaftService::shutdown`] is called, or when the last handle is dropped.
 #[derive(Clone)]
@@ -125,9 +125,40 @@ impl RaftService {
     /// # Errors
     /// [`ProposeError::is_refused`] tells a command that has no effect from one whose outcome is unknown.
     pub async fn propose(&self, command: Command) -> Result<Committed, ProposeError> {
+        let (sender, result) = oneshot::channel();
+        // Whoever asked may have gone; the command stands.
+        self.propose_for(command, move |answer| drop(sender.send(answer)));
+        // An answer is never dropped without having been given.
+        result.await.unwrap_or(Err(ProposeError::Stopped))
+    }
+
+    /// The same for somebody else: `deliver` is called once, on Raft's thread or on this one, with what [`Self::propose`] would
+    /// give; it should only pass that on.
+    pub fn propose_for(
+        &self,
+        command: Command,
+        deliver: impl FnOnce(Result<Committed, ProposeError>) + Send + 'static,
+    ) {
+        match self.judge(&command) {
+            Ok((bytes, room)) => {
+                let answer = Answer::new(room, Box::new(deliver));
+                if let Err(error) = self.inner.proposals.try_send(Proposal { command, bytes, answer }) {
+                    let (reason, proposal) = match error {
+                        mpsc::error::TrySendError::Full(proposal) => (ProposeError::Overloaded, proposal),
+                        mpsc::error::TrySendError::Closed(proposal) => (ProposeError::Stopped, proposal),
+                    };
+                    proposal.answer.give(Err(reason));
+                }
+            }
+            Err(refusal) => deliver(Err(refusal)),
+        }
+    }
+
+    /// The command's size in the log, and room for it among those that wait.
+    fn judge(&self, command: &Command) -> Result<(u64, OwnedSemaphorePermit), ProposeError> {
         let bytes_max = self.inner.entry_bytes_max;
         // A command that cannot be encoded has no size that would fit.
-        let bytes = codec::encoded_length(&command).unwrap_or(u64::MAX);
+        let bytes = codec::encoded_length(command).unwrap_or(u64::MAX);
         if bytes > bytes_max {
             return Err(ProposeError::TooLarge { bytes, bytes_max });
         }
@@ -137,13 +168,7 @@ impl RaftService {
         }
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = self.inner.waiting.room.clone().try_acquire_many_owned(permits);
-        let (answer, result) = Answer::new(room.map_err(|_| ProposeError::Overloaded)?);
-        self.inner.proposals.try_send(Proposal { command, bytes, answer }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
-        })?;
-        // An answer is never dropped without having been given.
-        result.await.unwrap_or(Err(ProposeError::Stopped))
+        Ok((bytes, room.map_err(|_| ProposeError::Overloaded)?))
     }
 
     /// Waits until this node's ledger holds everything that was committed when this was called: a majority confirms that

@@ -1,7 +1,8 @@
 //! The state machine: the applied [`Ledger`] in memory, kept on disk by [`LedgerStore`], and its snapshots.
 //!
 //! Owned here: the only lock around the ledger. It is held for writing while a run of entries is applied in memory and for
-//! nothing longer; all file work happens on blocking threads, outside of that lock.
+//! nothing longer; all file work happens on blocking threads, outside of that lock. The file lags behind by some entries
+//! even while nothing fails: after a crash the log restores them, as it does what redb had not made durable.
 //!
 //! Refused: applying after a failed write. The entry is committed, and this node cannot follow: it stops with an error
 //! instead of going on with a state that its disk does not have.
@@ -21,12 +22,16 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
-/// Entries that one transaction of `ledger.redb` takes.
+/// Entries that are applied under one lock of the ledger.
 const RUN_ENTRIES_MAX: usize = 512;
 /// Bodies that one transaction takes, by size; at least one entry's.
 const RUN_BYTES_MAX: usize = 8 << 20;
+/// So many entries share a transaction of `ledger.redb`, unless their bodies fill one before. What a transaction costs by itself
+/// is shared by all of them, and records that change with every entry are written once; more would let one entry
+/// in so many wait for longer than the others.
+const WRITE_AFTER_ENTRIES: usize = 64;
 /// After this many entries, or bytes of bodies, a commit is made durable: it bounds what a restart applies again and what
 /// redb keeps in memory, and it is rare enough to cost nothing.
 const DURABLE_AFTER_ENTRIES: usize = 4096;
@@ -44,7 +49,7 @@ struct Core {
     snapshots: SnapshotDirectory,
     ledger: Arc<RwLock<Ledger>>,
     hash: Arc<Mutex<StateHash>>,
-    pending: Arc<Mutex<Arc<WriteSet>>>,
+    pending: Pending,
     state: Mutex<State>,
     events: EventSink,
     has_failed: AtomicBool,
@@ -52,9 +57,15 @@ struct Core {
     failure: Arc<OnceLock<String>>,
 }
 
-#[derive(Debug)]
+/// Bodies that are applied and not yet in the file, the newest last.
+type Pending = Arc<Mutex<Vec<Arc<WriteSet>>>>;
+
+#[derive(Debug, Default)]
 struct State {
     progress: Progress,
+    /// Records that are applied and not yet in the file.
+    unwritten: ChangedRecords,
+    unwritten_entries: usize,
     entries_since_durable: usize,
     bytes_since_durable: usize,
 }
@@ -64,7 +75,7 @@ struct State {
 pub(super) struct LedgerReader {
     ledger: Arc<RwLock<Ledger>>,
     hash: Arc<Mutex<StateHash>>,
-    pending: Arc<Mutex<Arc<WriteSet>>>,
+    pending: Pending,
     store: Weak<Core>,
     failure: Arc<OnceLock<String>>,
     path: std::path::PathBuf,
@@ -77,9 +88,8 @@ impl LedgerReader {
 
     /// A body as the ledger that [`Self::with`] shows has it. Blocks.
     pub(super) fn body(&self, key: BodyKey) -> Result<Option<Vec<u8>>, StoreError> {
-        // The ledger is ahead of its file for as long as a transaction takes; what that transaction writes is here.
-        let pending = lock(&self.pending).clone();
-        if let Some(body) = pending.pending_body(key) {
+        // The ledger is ahead of its file; what the file lacks is here.
+        if let Some(body) = lock(&self.pending).iter().rev().find_map(|set| set.pending_body(key)) {
             return Ok(body.map(<[u8]>::to_vec));
         }
         let core = self.store.upgrade().ok_or_else(|| self.closed())?;
@@ -139,7 +149,7 @@ impl StateMachine {
                 ledger: Arc::new(RwLock::new(ledger)),
                 hash: Arc::new(Mutex::new(hash)),
                 pending: Arc::default(),
-                state: Mutex::new(State { progress, entries_since_durable: 0, bytes_since_durable: 0 }),
+                state: Mutex::new(State { progress, ..State::default() }),
                 events,
                 has_failed: AtomicBool::new(false),
                 failure: Arc::default(),
@@ -171,6 +181,7 @@ impl StateMachine {
 
     /// Makes everything applied durable. Blocks.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
+        self.core.catch_up()?;
         self.core.store.flush()
     }
 
@@ -193,22 +204,20 @@ impl StateMachine {
 
 impl Core {
     fn apply(&self, entries: &[Entry]) -> Result<Vec<Applied>, StoreError> {
-        if self.has_failed.load(Ordering::Acquire) {
-            return Err(StoreError::Failed { file: self.store.file.path.clone() });
-        }
-        // Until the end is reached this stands: a panic in between must not be followed by another entry.
-        self.has_failed.store(true, Ordering::Release);
-        let mut state = lock(&self.state);
+        let mut state = self.begin()?;
         let mut replies = Vec::with_capacity(entries.len());
         let mut rest = entries;
         while !rest.is_empty() {
-            let (run, applied) = self.apply_run(rest, &mut state.progress)?;
+            let (events, applied) = self.apply_run(rest, &mut state)?;
+            rest = rest.get(applied.len()..).unwrap_or_default();
             replies.extend(applied);
-            self.store_run(&run, &mut state)?;
-            for events in run.events {
+            let bytes: usize = lock(&self.pending).iter().map(|set| set.bytes()).sum();
+            if state.unwritten_entries >= WRITE_AFTER_ENTRIES || bytes >= RUN_BYTES_MAX {
+                self.write_out(&mut state)?;
+            }
+            for events in events {
                 self.events.send(events);
             }
-            rest = rest.get(run.entries..).unwrap_or_default();
         }
         self.has_failed.store(false, Ordering::Release);
         Ok(replies)
@@ -218,10 +227,9 @@ impl Core {
     fn apply_run(
         &self,
         entries: &[Entry],
-        progress: &mut Progress,
-    ) -> Result<(Run, Vec<Applied>), StoreError> {
+        state: &mut State,
+    ) -> Result<(Vec<AppliedEvents>, Vec<Applied>), StoreError> {
         let mut set = WriteSet::default();
-        let mut records = ChangedRecords::new();
         let mut replies = Vec::new();
         let mut all_events = Vec::new();
         let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
@@ -234,7 +242,7 @@ impl Core {
             match &entry.payload {
                 EntryPayload::Blank => {}
                 EntryPayload::Membership(membership) => {
-                    progress.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+                    state.progress.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
                 }
                 EntryPayload::Normal(batch) => {
                     for command in batch.commands.iter() {
@@ -251,11 +259,12 @@ impl Core {
             for key in touched {
                 let frame = frame_of(ledger.record(&key).as_ref())?;
                 hash.change(&key, frame.as_deref());
-                records.insert(key, frame);
+                state.unwritten.insert(key, frame);
             }
             hash.remember(index);
             drop(hash);
-            progress.applied = Some(entry.log_id);
+            state.progress.applied = Some(entry.log_id);
+            state.unwritten_entries += 1;
             replies.push(applied);
             if !events.is_empty() {
                 all_events.push(AppliedEvents { index, term, events });
@@ -264,29 +273,55 @@ impl Core {
                 break;
             }
         }
-        let set = Arc::new(set);
         // Before the ledger is let go: whoever sees a completed task also finds its proof.
-        *lock(&self.pending) = set.clone();
+        lock(&self.pending).push(Arc::new(set));
         drop(ledger);
-        Ok((Run { entries: replies.len(), records, set, events: all_events }, replies))
+        Ok((all_events, replies))
     }
 
-    fn store_run(&self, run: &Run, state: &mut State) -> Result<(), StoreError> {
-        state.entries_since_durable += run.entries;
-        state.bytes_since_durable += run.set.bytes();
+    /// Begins something that must not be followed by anything should it fail: until its end is reached it counts as failed, so that
+    /// a panic in between does.
+    fn begin(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = lock(&self.state);
+        // Under the lock: whoever holds it may be in the middle of its own.
+        if self.has_failed.swap(true, Ordering::AcqRel) {
+            return Err(StoreError::Failed { file: self.store.file.path.clone() });
+        }
+        Ok(state)
+    }
+
+    /// Brings the file up to what is applied in memory.
+    fn catch_up(&self) -> Result<(), StoreError> {
+        let mut state = self.begin()?;
+        self.write_out(&mut state)?;
+        self.has_failed.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn write_out(&self, state: &mut State) -> Result<(), StoreError> {
+        if state.unwritten_entries == 0 {
+            return Ok(());
+        }
+        // They stay where readers find them until they are in the file.
+        let sets = lock(&self.pending).clone();
+        state.entries_since_durable += state.unwritten_entries;
+        state.bytes_since_durable += sets.iter().map(|set| set.bytes()).sum::<usize>();
         let is_due = state.entries_since_durable >= DURABLE_AFTER_ENTRIES
             || state.bytes_since_durable >= DURABLE_AFTER_BYTES;
         let durability = if is_due { Durability::Immediate } else { Durability::None };
-        self.store.write(&run.records, &run.set, &state.progress, durability)?;
+        self.store.write(&state.unwritten, &sets, &state.progress, durability)?;
         if is_due {
             state.entries_since_durable = 0;
             state.bytes_since_durable = 0;
         }
-        *lock(&self.pending) = Arc::default();
+        state.unwritten.clear();
+        state.unwritten_entries = 0;
+        lock(&self.pending).clear();
         Ok(())
     }
 
     fn build_snapshot(&self) -> Result<(SnapshotMeta, File), StoreError> {
+        self.catch_up()?;
         let view = self.store.read()?;
         // After the view was taken: a published snapshot lets the log be purged, so what it holds must be durable first.
         self.store.flush()?;
@@ -329,22 +364,15 @@ impl Core {
         let mut state = lock(&self.state);
         self.has_failed.store(true, Ordering::Release);
         self.store.replace(&mut SnapshotReader::open(path)?, &progress)?;
+        lock(&self.pending).clear();
         *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = ledger;
         *lock(&self.hash) = hash;
-        *state = State { progress, entries_since_durable: 0, bytes_since_durable: 0 };
+        *state = State { progress, ..State::default() };
         self.has_failed.store(false, Ordering::Release);
         drop(state);
         self.events.gap();
         Ok(())
     }
-}
-
-/// Entries that are applied in memory and go to the file together.
-struct Run {
-    entries: usize,
-    records: ChangedRecords,
-    set: Arc<WriteSet>,
-    events: Vec<AppliedEvents>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for StateMachine {

@@ -1,22 +1,23 @@
 //! The front desk: what clients ask for, in their terms, made into commands and questions to the ledger.
 //!
 //! A submission is reduced on a bounded pool of threads to what its circuit needs, sealed, and only then proposed; the
-//! tree that it came from is not kept anywhere. Each request is answered from a detached task, so that a client that hangs
-//! up leaves either a whole task or none.
+//! tree that it came from is not kept anywhere. No request waits in its client's task: a client that hangs up leaves either
+//! a whole task or none.
 
 mod handle;
 pub mod messages;
 mod reduce;
+mod reducer;
 mod wait;
 
 pub use handle::TasksHandle;
 pub(in crate::actors) use reduce::{as_field_elements, open as open_input};
 
 use super::ask::{Ask, AskError, ReplyTo};
-use super::cpu_pool::{CpuPool, JobError};
-use super::events::{Committed, Completeness, LeadershipChanged};
+use super::cpu_pool::CpuPool;
+use super::events::{Committed, Completeness, LeadershipChanged, Subscriber};
 use super::guardian::{GuardianHandle, Supervised};
-use super::raft_node::{BodyError, QueryError, RaftNodeHandle};
+use super::raft_node::{BodyError, Decided, QueryError, RaftNodeHandle};
 use super::scheduler::SchedulerHandle;
 use super::verifier::{CheckError, CheckProof, VerifierHandle};
 use crate::ledger::{
@@ -29,17 +30,17 @@ use crate::sealing::DataKey;
 use actix::{Actor, Context, Handler, Message};
 use messages::{
     Accepted, AwaitTask, Cancel, Cancelled, CircuitView, Consistency, GetCircuits, GetHealth, GetTask,
-    GetWorkers, HealthView, ListTasks, Submit, TaskError, TaskList, TaskView, VerifyProof, WorkerView,
+    GetWorkers, HealthView, ListTasks, Submit, TaskError, TaskList, TaskOptions, TaskView, VerifyProof,
+    WorkerView,
 };
+use reduce::{QUICK_LEAVES_MAX, Raw, Reduced};
+use reducer::Reducer;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
 use wait::Waiters;
 
 /// Requests in hand at once. Most of them wait for a quorum or for a proof and cost a few hundred bytes.
 const IN_HAND_MAX: usize = 16_384;
-/// A submission whose reduction has not begun by then is refused as overloaded: the client would give up before its end.
-const REDUCE_START_LIMIT: Duration = Duration::from_secs(8);
 /// Submissions in hand at once: each may hold megabytes of leaves.
 const SUBMISSIONS_IN_HAND_MAX: usize = 512;
 
@@ -61,9 +62,8 @@ pub(super) struct Desk {
     raft: RaftNodeHandle,
     verifier: VerifierHandle,
     scheduler: SchedulerHandle,
-    reducer: CpuPool,
-    tree_builder: CpuPool,
-    data_key: DataKey,
+    reducer: Reducer,
+    tree_builder: Reducer,
     waiters: Waiters,
 }
 
@@ -115,9 +115,8 @@ impl Tasks {
             raft: raft.clone(),
             verifier,
             scheduler,
-            reducer,
-            tree_builder,
-            data_key,
+            reducer: Reducer::new(reducer, data_key.clone()),
+            tree_builder: Reducer::new(tree_builder, data_key),
             waiters,
         };
         let in_hand = Arc::new(Semaphore::new(IN_HAND_MAX));
@@ -128,7 +127,7 @@ impl Tasks {
             submissions: Arc::clone(&submissions),
         };
         let address = guardian.supervise(factory).await;
-        if let Err(error) = raft.subscribe(super::events::Subscriber::new(&address)) {
+        if let Err(error) = raft.subscribe(Subscriber::new(&address, |event| ended(event).is_some())) {
             tracing::error!(%error, "the front desk will not hear of finished tasks");
         }
         TasksHandle::new(address)
@@ -178,7 +177,6 @@ macro_rules! takes {
     };
 }
 
-takes!(SubmitAs, submissions, Desk::submit);
 takes!(GetTask, in_hand, Desk::get);
 takes!(AwaitTask, in_hand, Desk::wait);
 takes!(ListTasks, in_hand, Desk::list);
@@ -188,6 +186,23 @@ takes!(GetCircuits, in_hand, Desk::circuits);
 takes!(GetWorkers, in_hand, Desk::workers);
 takes!(GetHealth, in_hand, Desk::health);
 
+impl Handler<Ask<SubmitAs>> for Tasks {
+    type Result = ();
+
+    /// Not waited for by any task: the reducer's thread hands the proposal on, and Raft's thread answers.
+    fn handle(&mut self, ask: Ask<SubmitAs>, _: &mut Self::Context) {
+        let Ask { message, reply } = ask;
+        let Ok(permit) = Arc::clone(&self.submissions).try_acquire_owned() else {
+            return reply.send(Err(TaskError::Overloaded("too many submissions are in hand".into())));
+        };
+        let answer = move |answer| {
+            drop(permit);
+            reply.send(answer);
+        };
+        self.desk.submit(message, ReplyTo::new(answer));
+    }
+}
+
 impl Handler<Committed> for Tasks {
     type Result = ();
 
@@ -195,13 +210,17 @@ impl Handler<Committed> for Tasks {
         if message.completeness == Completeness::AfterGap {
             self.desk.waiters.wake_all();
         }
-        for event in message.events.iter() {
-            if let Event::TaskCompleted(task) | Event::TaskCancelled(task) | Event::TaskFailed { task, .. } =
-                event
-            {
-                self.desk.waiters.wake(*task);
-            }
+        message.events.iter().filter_map(ended).for_each(|task| self.desk.waiters.wake(task));
+    }
+}
+
+/// The task that ended, if it is such an event.
+const fn ended(event: &Event) -> Option<TaskId> {
+    match event {
+        Event::TaskCompleted(task) | Event::TaskCancelled(task) | Event::TaskFailed { task, .. } => {
+            Some(*task)
         }
+        _ => None,
     }
 }
 
@@ -213,46 +232,36 @@ impl Handler<LeadershipChanged> for Tasks {
 }
 
 impl Desk {
-    async fn submit(self, request: SubmitAs) -> Result<Accepted, TaskError> {
+    /// Has a submission reduced, sealed and proposed.
+    fn submit(&self, request: SubmitAs, reply: ReplyTo<Result<Accepted, TaskError>>) {
         let SubmitAs { id, request: Submit { tenant, statement, options, idempotency_key, cache } } = request;
-        let data_key = self.data_key.clone();
-        let request_options = options.clone();
-        let pool = if reduce::is_quick(&statement) { &self.reducer } else { &self.tree_builder };
-        let reduced = pool
-            .run_within(REDUCE_START_LIMIT, move || {
-                reduce::reduce(&data_key, tenant, id, statement, &request_options)
-            })
-            .await
-            .map_err(|error| match error {
-                // To send it again would only make it panic again.
-                JobError::Panicked(_) => TaskError::Internal(error.to_string()),
-                JobError::QueueFull(_) | JobError::WaitedTooLong(_) | JobError::Ended(_) => {
-                    TaskError::Overloaded(error.to_string())
-                }
-            })??;
-        let command = Command::SubmitTask(Box::new(NewTask {
-            id,
-            tenant,
-            circuit: reduced.circuit,
-            public_inputs: reduced.public_inputs,
-            sealed_input: reduced.sealed_input,
-            fingerprint: reduced.fingerprint,
-            idempotency_key,
-            cache,
-            summary: options.summary,
-            priority: options.priority,
-            deadline_ms: options.deadline.map(super::clock::millis),
-            max_attempts: options.max_attempts,
-            at: self.raft.now(),
-        }));
-        let decided = self.raft.propose(command).await.map_err(|error| propose_error(error, Some(id)))?;
-        let (task, answer) = match decided.reply.map_err(rejection_error)? {
-            Reply::Submitted { task } => (task, KeyAnswer::Submitted),
-            Reply::Cached { task } => (task, KeyAnswer::Cached),
-            Reply::Replayed { task, answer } => (task, answer),
-            Reply::Done => return Err(TaskError::Internal("the ledger gave no task id".into())),
+        let reducer =
+            if reduce::weight(&statement) <= QUICK_LEAVES_MAX { &self.reducer } else { &self.tree_builder };
+        let raft = self.raft.clone();
+        let TaskOptions { priority, deadline, max_attempts, summary } = options.clone();
+        let propose = move |reduced: Result<Reduced, TaskError>| {
+            let reduced = match reduced {
+                Ok(reduced) => reduced,
+                Err(error) => return reply.send(Err(error)),
+            };
+            let command = Command::SubmitTask(Box::new(NewTask {
+                id,
+                tenant,
+                circuit: reduced.circuit,
+                public_inputs: reduced.public_inputs,
+                sealed_input: reduced.sealed_input,
+                fingerprint: reduced.fingerprint,
+                idempotency_key,
+                cache,
+                summary,
+                priority,
+                deadline_ms: deadline.map(super::clock::millis),
+                max_attempts,
+                at: raft.now(),
+            }));
+            raft.propose_for(command, ReplyTo::new(move |decided| reply.send(accepted(id, decided))));
         };
-        Ok(Accepted { task, answer, commit_index: decided.index })
+        reducer.reduce(Raw { id, tenant, statement, options }, ReplyTo::new(propose));
     }
 
     async fn get(self, request: GetTask) -> Result<TaskView, TaskError> {
@@ -379,6 +388,18 @@ impl Desk {
             open_input_bytes,
         })
     }
+}
+
+/// What a client is told of the ledger's decision about its submission.
+fn accepted(id: TaskId, decided: Result<Decided, ProposeError>) -> Result<Accepted, TaskError> {
+    let decided = decided.map_err(|error| propose_error(error, Some(id)))?;
+    let (task, answer) = match decided.reply.map_err(rejection_error)? {
+        Reply::Submitted { task } => (task, KeyAnswer::Submitted),
+        Reply::Cached { task } => (task, KeyAnswer::Cached),
+        Reply::Replayed { task, answer } => (task, answer),
+        Reply::Done => return Err(TaskError::Internal("the ledger gave no task id".into())),
+    };
+    Ok(Accepted { task, answer, commit_index: decided.index })
 }
 
 type ListedTasks = (Vec<crate::ledger::Task>, Option<u64>);

@@ -96,7 +96,7 @@ impl WorkerRegistry {
             suspects: Arc::clone(&suspects),
         };
         let address = guardian.supervise(factory).await;
-        if let Err(error) = raft.subscribe(Subscriber::new(&address)) {
+        if let Err(error) = raft.subscribe(Subscriber::new(&address, is_of_workers)) {
             tracing::error!(%error, "the worker registry will not hear of revoked leases");
         }
         WorkerRegistryHandle { address, fleet_changes, suspect_count }
@@ -122,6 +122,11 @@ impl Handler<LeadershipChanged> for WorkerRegistry {
     fn handle(&mut self, message: LeadershipChanged, _: &mut Self::Context) {
         self.adopt_term(leading_term(&message));
     }
+}
+
+/// Whether a worker, or what is known of one, is to be told.
+const fn is_of_workers(event: &Event) -> bool {
+    matches!(event, Event::LeaseRevoked { .. } | Event::WorkerLost { .. })
 }
 
 impl Handler<Committed> for WorkerRegistry {

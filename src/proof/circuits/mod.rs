@@ -74,7 +74,21 @@ impl MerkleWitness {
     /// # Errors
     /// There is no such tree, or no such leaf.
     pub fn open_with_root(leaves: &[Bytes32], index: u64) -> Result<(MerkleWitness, Bytes32), MerkleError> {
-        let tree = MerkleTree::new(leaves)?;
+        Self::open_in(&MerkleTree::new(leaves)?, leaves, index)
+    }
+
+    /// The same for several trees at once, each with its own outcome; see [`MerkleTree::new_all`].
+    pub fn open_all(all: &[(&[Bytes32], u64)]) -> Vec<Result<(MerkleWitness, Bytes32), MerkleError>> {
+        let leaves: Vec<&[Bytes32]> = all.iter().map(|(leaves, _)| *leaves).collect();
+        let trees = MerkleTree::new_all(&leaves).into_iter().zip(all);
+        trees.map(|(tree, (leaves, index))| Self::open_in(&tree?, leaves, *index)).collect()
+    }
+
+    fn open_in(
+        tree: &MerkleTree,
+        leaves: &[Bytes32],
+        index: u64,
+    ) -> Result<(MerkleWitness, Bytes32), MerkleError> {
         let path = tree.path(index)?;
         let leaf = usize::try_from(index).ok().and_then(|place| leaves.get(place)).copied();
         let leaf = leaf.ok_or(MerkleError::IndexOutOfRange { index, leaves: leaves.len() })?;

@@ -6,15 +6,21 @@
 //! nothing tests.
 //!
 //! Generic over the field, because the same code must run on the scalars of `blstrs` (which proves) and of
-//! `bls12_381` (which checks that engine).
+//! `bls12_381` (which checks that engine). Trees, of which `blstrs`'s scalars are the nodes, are hashed by [`hash_pairs`]: eight
+//! pairs at a time where the processor can.
 
 pub mod gadget;
 mod grain;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod sparse;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
 use std::sync::OnceLock;
 
-use ff::PrimeFieldBits;
+use blstrs::Scalar;
+use ff::{Field, PrimeFieldBits};
 
 /// Elements of the state.
 pub const WIDTH: usize = 3;
@@ -34,9 +40,9 @@ pub trait ProofField: PrimeFieldBits<Repr = [u8; 32]> {
     fn poseidon() -> &'static Constants<Self>;
 }
 
-impl ProofField for blstrs::Scalar {
+impl ProofField for Scalar {
     fn poseidon() -> &'static Constants<Self> {
-        static CONSTANTS: OnceLock<Constants<blstrs::Scalar>> = OnceLock::new();
+        static CONSTANTS: OnceLock<Constants<Scalar>> = OnceLock::new();
         CONSTANTS.get_or_init(Constants::generate)
     }
 }
@@ -104,6 +110,19 @@ pub fn hash_pair<F: ProofField>(tag: u64, left: F, right: F) -> F {
     let mut state = [F::from(tag), left, right];
     permute(&mut state);
     state[1]
+}
+
+/// [`hash_pair`] of every pair, several at a time where the processor can. One pair alone gains nothing by that.
+pub fn hash_pairs(tag: u64, pairs: &[[Scalar; 2]]) -> Vec<Scalar> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = vector::Ifma::detect().filter(|_| pairs.len() > 1) {
+        let mut hashes = vec![Scalar::ZERO; pairs.len()];
+        for (pairs, hashes) in pairs.chunks(vector::LANES).zip(hashes.chunks_mut(vector::LANES)) {
+            ifma.hash_pairs(tag, pairs, hashes);
+        }
+        return hashes;
+    }
+    pairs.iter().map(|&[left, right]| hash_pair(tag, left, right)).collect()
 }
 
 #[cfg(test)]

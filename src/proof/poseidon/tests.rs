@@ -58,6 +58,41 @@ fn sparse_partial_rounds_compute_what_the_definition_says() {
     }
 }
 
+/// Elements at which carries and reductions end, and some that anything may do with.
+fn elements(rng: &mut ChaCha20Rng) -> Vec<Scalar> {
+    let mut elements = vec![Scalar::ZERO, Scalar::ONE, -Scalar::ONE, Scalar::from(u64::MAX)];
+    for bits in [51, 52, 53, 64, 104, 127, 128, 156, 208, 254] {
+        let power = Scalar::from(2).pow_vartime([bits]);
+        elements.extend([power, power - Scalar::ONE, -power]);
+    }
+    elements.extend((0..200).map(|_| Scalar::random(&mut *rng)));
+    elements
+}
+
+#[test]
+fn pairs_hashed_together_give_what_each_gives_alone() {
+    let mut rng = ChaCha20Rng::seed_from_u64(9);
+    let elements = elements(&mut rng);
+    for tag in [0, 1, 2, u64::MAX] {
+        for distance in 0..3 {
+            let pairs: Vec<[Scalar; 2]> = (0..elements.len())
+                .map(|i| [elements[i], elements[(i + distance) % elements.len()]])
+                .collect();
+            let alone: Vec<Scalar> = pairs.iter().map(|&[left, right]| hash_pair(tag, left, right)).collect();
+            assert_eq!(hash_pairs(tag, &pairs), alone, "tag {tag}");
+        }
+    }
+}
+
+#[test]
+fn any_number_of_pairs_can_be_hashed_together() {
+    let pairs: Vec<[Scalar; 2]> = (0..18).map(|i| [Scalar::from(i), Scalar::from(i * i)]).collect();
+    let all = hash_pairs(1, &pairs);
+    for count in 0..pairs.len() {
+        assert_eq!(hash_pairs(1, &pairs[..count]), all[..count]);
+    }
+}
+
 #[test]
 fn the_round_constants_are_all_different() {
     let constants = Scalar::poseidon().round_constants;

@@ -12,7 +12,7 @@ use openraft::error::ClientWriteError;
 use openraft::raft::ClientWriteResponse;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 /// A command that a majority has stored and this node has applied.
@@ -26,7 +26,9 @@ pub struct Committed {
     pub reply: Result<Reply, Rejection>,
 }
 
-pub(super) type ProposalResult = Result<Committed, ProposeError>;
+type ProposalResult = Result<Committed, ProposeError>;
+/// Takes the result of a proposal.
+type Deliver = Box<dyn FnOnce(ProposalResult) + Send>;
 
 /// A command on its way into an entry.
 pub(super) struct Proposal {
@@ -37,7 +39,7 @@ pub(super) struct Proposal {
 
 /// Where the result of a proposal goes.
 pub(super) struct Answer {
-    sender: Option<oneshot::Sender<ProposalResult>>,
+    deliver: Option<Deliver>,
     /// Whether the command was handed to openraft.
     is_sent: bool,
     queued_at: Instant,
@@ -46,28 +48,26 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(room: OwnedSemaphorePermit) -> (Self, oneshot::Receiver<ProposalResult>) {
-        let (sender, receiver) = oneshot::channel();
-        (Self { sender: Some(sender), is_sent: false, queued_at: Instant::now(), _room: room }, receiver)
+    pub(super) fn new(room: OwnedSemaphorePermit, deliver: Deliver) -> Self {
+        Self { deliver: Some(deliver), is_sent: false, queued_at: Instant::now(), _room: room }
     }
 
-    fn give(mut self, result: ProposalResult) {
-        if let Some(sender) = self.sender.take() {
-            // Whoever asked may have gone; the command stands.
-            let _ = sender.send(result);
+    pub(super) fn give(mut self, result: ProposalResult) {
+        if let Some(deliver) = self.deliver.take() {
+            deliver(result);
         }
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(sender) = self.sender.take() {
+        if let Some(deliver) = self.deliver.take() {
             let error = if self.is_sent {
                 ProposeError::OutcomeUnknown { reason: UnknownReason::Stopped }
             } else {
                 ProposeError::Stopped
             };
-            let _ = sender.send(Err(error));
+            deliver(Err(error));
         }
     }
 }
