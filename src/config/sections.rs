@@ -150,6 +150,8 @@ section! {
     threads: Option<u32> = Unset, Between("1", "1024"), Roles::PROVING, Now;
     /// Most bytes of proving keys in memory; the least recently used go first.
     keys_memory_bytes_max: ByteSize = Same("2GiB"), Between("16MiB", "1TiB"), Roles::PROVING, Now;
+    /// Most bytes of tables that make the proofs of keys used often cheaper, within `prover.keys_memory_bytes_max`; 0 for none.
+    tables_memory_bytes_max: ByteSize = Same("512MiB"), Between("0B", "1TiB"), Roles::PROVING, Now;
     /// Most bytes that proofs take while they are made, keys apart; a proof waits until there is room, and one that needs more is made alone.
     proofs_memory_bytes_max: ByteSize = Same("4GiB"), Between("16MiB", "1TiB"), Roles::PROVING, Now;
     /// Circuits whose keys are loaded at start, made first when there are none.

@@ -101,6 +101,7 @@ pub(super) fn prover(store: KeyStore, config: &Config) -> Groth16Prover {
     let memory_bytes_max = config.prover.proofs_memory_bytes_max.bytes();
     Groth16Prover::new(store)
         .with_memory_limit(config.prover.keys_memory_bytes_max.bytes())
+        .with_tables(config.prover.tables_memory_bytes_max.bytes())
         .with_limits(Limits { threads: proving_threads(config), memory_bytes_max })
 }
 

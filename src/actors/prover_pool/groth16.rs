@@ -3,12 +3,13 @@
 //! A key that the folder lacks is fetched from whoever has it ([`KeySource`]), checked, and stored. Blocking throughout: it
 //! runs on the prover's own threads.
 
+use super::loaded_keys::LoadedKeys;
 use super::shares::{Limits, Shares};
 use super::{ProofMaker, Prove};
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
 use crate::proof::{CircuitSpec, Digest32, KeyError, KeyStore, ProofBytes, ProveError, ProvingKey};
 use rayon::ThreadPoolBuildError;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Where keys come from that the folder does not have.
@@ -24,70 +25,39 @@ pub trait KeySource: Send + Sync + 'static {
 pub struct Groth16Prover {
     store: KeyStore,
     source: Option<Arc<dyn KeySource>>,
-    memory: Mutex<Memory>,
+    memory: Arc<Mutex<LoadedKeys>>,
     /// One key is loaded or fetched at a time, so that two proofs do not fetch the same one.
     loading: Mutex<()>,
-    shares: Shares,
-}
-
-/// The keys in memory.
-struct Memory {
-    keys: BTreeMap<Digest, Loaded>,
-    bytes_max: u64,
-    /// Counts uses; the key with the smallest number was used least recently.
-    uses: u64,
-}
-
-struct Loaded {
-    key: Arc<ProvingKey>,
-    used: u64,
-}
-
-impl Memory {
-    fn get(&mut self, digest: Digest) -> Option<Arc<ProvingKey>> {
-        self.uses += 1;
-        let loaded = self.keys.get_mut(&digest)?;
-        loaded.used = self.uses;
-        Some(Arc::clone(&loaded.key))
-    }
-
-    /// Keeps a key, and lets go of those used least recently until all fit; the new one stays, whatever its size.
-    fn put(&mut self, digest: Digest, key: Arc<ProvingKey>) {
-        self.uses += 1;
-        self.keys.insert(digest, Loaded { key, used: self.uses });
-        while self.bytes() > self.bytes_max && self.keys.len() > 1 {
-            let oldest = self.keys.iter().min_by_key(|(_, loaded)| loaded.used).map(|(digest, _)| *digest);
-            let Some(oldest) = oldest else { return };
-            tracing::debug!(key = %oldest, "a proving key leaves the memory");
-            self.keys.remove(&oldest);
-        }
-    }
-
-    fn bytes(&self) -> u64 {
-        self.keys.values().map(|loaded| loaded.key.memory_bytes()).sum()
-    }
+    shares: Arc<Shares>,
 }
 
 impl Groth16Prover {
     /// A prover that takes its keys from `store`, and keeps all that it used in memory.
     #[must_use]
     pub fn new(store: KeyStore) -> Self {
-        let memory = Memory { keys: BTreeMap::new(), bytes_max: u64::MAX, uses: 0 };
+        let memory = Arc::new(Mutex::new(LoadedKeys::new()));
         let limits = Limits { threads: num_cpus::get(), memory_bytes_max: u64::MAX };
-        let shares = Shares::new(limits);
-        Self { store, source: None, memory: Mutex::new(memory), loading: Mutex::default(), shares }
+        let shares = Arc::new(Shares::new(limits));
+        Self { store, source: None, memory, loading: Mutex::default(), shares }
     }
 
     /// Makes proofs within these limits, all together.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
-        Self { shares: Shares::new(limits), ..self }
+        Self { shares: Arc::new(Shares::new(limits)), ..self }
     }
 
     /// Keeps at most so many bytes of keys in memory (but always the one in use).
     #[must_use]
     pub fn with_memory_limit(self, bytes_max: u64) -> Self {
         self.memory().bytes_max = bytes_max;
+        self
+    }
+
+    /// Gives keys that are used often tables of at most so many bytes, all together; 0, as at first, for none.
+    #[must_use]
+    pub fn with_tables(self, bytes_max: u64) -> Self {
+        self.memory().tables_bytes_max = bytes_max;
         self
     }
 
@@ -108,8 +78,8 @@ impl Groth16Prover {
         Ok(())
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn memory(&self) -> MutexGuard<'_, LoadedKeys> {
+        lock(&self.memory)
     }
 
     /// The key of that digest: from memory, from the folder, or from the source.
@@ -137,6 +107,33 @@ impl Groth16Prover {
         share.run(|| key.prover().map(drop)).map_err(|error| NotMade::Proof(error.into()))
     }
 
+    /// Makes tables for a key that is used often, beside the proofs: on one thread, taken when none waits for it.
+    fn make_tables_in_time(&self, digest: Digest, key: &Arc<ProvingKey>) {
+        let bytes_max = {
+            let mut memory = self.memory();
+            if !memory.is_time_for_tables(digest) {
+                return;
+            }
+            memory.tables_bytes_max
+        };
+        let (key, memory, shares) = (Arc::clone(key), Arc::clone(&self.memory), Arc::clone(&self.shares));
+        let make = move || {
+            let made = shares.take_idle().map(|share| share.run(|| key.make_tables(bytes_max)));
+            match made {
+                Ok(Ok(())) => {
+                    lock(&memory).has_tables();
+                    tracing::info!(key = %key.digest(), bytes = key.tables_bytes(), "a key that is used often has tables");
+                }
+                Ok(Err(error)) => tracing::warn!(key = %key.digest(), %error, "a key gets no tables"),
+                Err(error) => tracing::warn!(key = %key.digest(), %error, "a key gets no tables"),
+            }
+        };
+        // Proofs go on without tables if there is no thread to make them.
+        if let Err(error) = std::thread::Builder::new().name("tables".to_owned()).spawn(make) {
+            tracing::warn!(%error, "no thread to make tables");
+        }
+    }
+
     /// Waits for threads and memory, and proves.
     fn prove(&self, key: &ProvingKey, request: &Prove) -> Result<ProofBytes, NotMade> {
         // Ready since the key came into memory.
@@ -159,6 +156,10 @@ impl Groth16Prover {
         tracing::info!(circuit = key.circuit().name, key = %digest, "fetched a proving key");
         Ok(key)
     }
+}
+
+fn lock(memory: &Mutex<LoadedKeys>) -> MutexGuard<'_, LoadedKeys> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a proof was not made.
@@ -204,11 +205,12 @@ impl ProofMaker for Groth16Prover {
         if key.circuit().name != request.circuit.as_str() {
             return Err(FailureCause::new(FailureKind::KeyUnavailable, "the key is for another circuit"));
         }
-        self.prove(&key, request).map_err(NotMade::into_cause)
+        let proof = self.prove(&key, request).map_err(NotMade::into_cause)?;
+        self.make_tables_in_time(request.proving_key, &key);
+        Ok(proof)
     }
 
     fn held_keys(&self) -> BTreeSet<CircuitId> {
-        let memory = self.memory();
-        memory.keys.values().filter_map(|loaded| CircuitId::new(loaded.key.circuit().name).ok()).collect()
+        self.memory().circuits()
     }
 }

@@ -2,6 +2,7 @@
 //! key and witness, and gets a proof or the reason why there is none.
 
 mod groth16;
+mod loaded_keys;
 mod shares;
 
 pub use groth16::{Groth16Prover, KeySource};

@@ -61,6 +61,10 @@ impl Shares {
     /// The system gives no more threads.
     pub(super) fn take(&self, bytes: u64) -> Result<Share<'_>, ThreadPoolBuildError> {
         let grant = self.wait_for(bytes);
+        self.share(grant)
+    }
+
+    fn share(&self, grant: Grant) -> Result<Share<'_>, ThreadPoolBuildError> {
         match self.pool(grant.threads) {
             Ok(pool) => Ok(Share { shares: self, pool, grant }),
             Err(error) => {
@@ -68,6 +72,18 @@ impl Shares {
                 Err(error)
             }
         }
+    }
+
+    /// Waits until no proof waits and a thread is free, and takes that one. Blocks.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub(super) fn take_idle(&self) -> Result<Share<'_>, ThreadPoolBuildError> {
+        let is_busy = |state: &mut State| state.waiting > 0 || state.threads_used == self.limits.threads;
+        let mut state = self.changed.wait_while(self.lock(), is_busy).unwrap_or_else(PoisonError::into_inner);
+        state.threads_used += 1;
+        drop(state);
+        self.share(Grant { threads: 1, bytes: 0 })
     }
 
     fn wait_for(&self, bytes: u64) -> Grant {
@@ -205,7 +221,8 @@ mod tests {
             });
             until_waiting(shares, 1);
             scope.spawn(move || {
-                let _share = shares.take(10).unwrap();
+                // It would fit beside what is used now.
+                let _share = shares.take(40).unwrap();
                 send.send("small").unwrap();
             });
             until_waiting(shares, 2);
@@ -230,6 +247,27 @@ mod tests {
             assert!(done.try_recv().is_err());
             drop(huge);
             done.recv().unwrap();
+        });
+    }
+
+    #[test]
+    fn background_work_takes_one_thread_and_only_when_no_proof_waits() {
+        let shares = shares(2, 100);
+        let first = shares.take(60).unwrap();
+        thread::scope(|scope| {
+            let (send, order) = mpsc::channel();
+            let (shares, sender) = (&shares, send.clone());
+            scope.spawn(move || {
+                let share = shares.take(60).unwrap();
+                sender.send(("proof", share.threads())).unwrap();
+            });
+            until_waiting(shares, 1);
+            scope.spawn(move || {
+                let share = shares.take_idle().unwrap();
+                send.send(("tables", share.threads())).unwrap();
+            });
+            drop(first);
+            assert_eq!(order.iter().collect::<Vec<_>>(), [("proof", 2), ("tables", 1)]);
         });
     }
 

@@ -234,6 +234,11 @@ impl Prover {
         points + tables + self.matrices.bytes() + self.domain.bytes()
     }
 
+    /// What the tables hold of that.
+    pub fn tables_bytes(&self) -> u64 {
+        self.point_bytes().1
+    }
+
     /// What the points hold, and their tables.
     fn point_bytes(&self) -> (u64, u64) {
         let of_g1 = [&self.a, &self.b_g1, &self.h, &self.l].map(Bases::bytes);

@@ -221,6 +221,28 @@ impl ProvingKey {
         self.bytes_len + self.prover.get().map_or(0, Prover::key_bytes)
     }
 
+    /// Computes multiples of the key's points, of `bytes_max` at most, which make later proofs cheaper. Blocks for as long as
+    /// some tens of proofs take, on the rayon pool that it is called in; proofs go on beside it.
+    ///
+    /// # Errors
+    /// The key is not one of its circuit's.
+    pub fn make_tables(&self, bytes_max: u64) -> Result<(), PrepareError> {
+        self.prover()?.make_tables(&self.parameters, bytes_max);
+        Ok(())
+    }
+
+    /// Lets go of the tables.
+    pub fn drop_tables(&self) {
+        if let Some(prover) = self.prover.get() {
+            prover.drop_tables();
+        }
+    }
+
+    /// What the tables take in memory.
+    pub fn tables_bytes(&self) -> u64 {
+        self.prover.get().map_or(0, Prover::tables_bytes)
+    }
+
     /// The key made ready for proofs. The first call blocks for about the time of a proof.
     ///
     /// # Errors
