@@ -22,6 +22,9 @@ use std::sync::OnceLock;
 use blstrs::Scalar;
 use ff::{Field, PrimeFieldBits};
 
+#[cfg(target_arch = "x86_64")]
+use super::arith::ifma::Ifma;
+
 /// Elements of the state.
 pub const WIDTH: usize = 3;
 /// Rounds in which every element passes the S-box, half of them before and half after the partial rounds.
@@ -115,10 +118,10 @@ pub fn hash_pair<F: ProofField>(tag: u64, left: F, right: F) -> F {
 /// [`hash_pair`] of every pair, several at a time where the processor can. One pair alone gains nothing by that.
 pub fn hash_pairs(tag: u64, pairs: &[[Scalar; 2]]) -> Vec<Scalar> {
     #[cfg(target_arch = "x86_64")]
-    if let Some(ifma) = vector::Ifma::detect().filter(|_| pairs.len() > 1) {
+    if let Some(ifma) = Ifma::detect().filter(|_| pairs.len() > 1) {
         let mut hashes = vec![Scalar::ZERO; pairs.len()];
         for (pairs, hashes) in pairs.chunks(vector::LANES).zip(hashes.chunks_mut(vector::LANES)) {
-            ifma.hash_pairs(tag, pairs, hashes);
+            vector::hash_pairs(ifma, tag, pairs, hashes);
         }
         return hashes;
     }

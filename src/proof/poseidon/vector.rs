@@ -20,36 +20,25 @@ use ff::{Field, PrimeField};
 
 use super::lanes::{self, LIMB_BITS, LIMBS, Lanes, Limbs, MODULUS};
 use super::{FULL_ROUNDS, PARTIAL_ROUNDS, ProofField, WIDTH};
+use crate::proof::arith::ifma::Ifma;
 
 /// Pairs that are hashed at once.
 pub(super) const LANES: usize = 8;
 const HALF: usize = FULL_ROUNDS / 2;
 
-/// Says that the processor has what the code here needs.
-#[derive(Clone, Copy)]
-pub(super) struct Ifma(());
-
-impl Ifma {
-    /// Asks the processor; the answer is remembered by the standard library.
-    pub(super) fn detect() -> Option<Self> {
-        let is_there = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma");
-        is_there.then_some(Self(()))
+/// [`super::hash_pair`] of up to [`LANES`] pairs; `hashes` is as long as `pairs`.
+pub(super) fn hash_pairs(_: Ifma, tag: u64, pairs: &[[Scalar; 2]], hashes: &mut [Scalar]) {
+    let mut inputs = [[[0; LIMBS]; LANES]; 2];
+    for (lane, pair) in pairs.iter().take(LANES).enumerate() {
+        for (side, element) in pair.iter().enumerate() {
+            inputs[side][lane] = lanes::to_limbs(&words(&element.to_repr()));
+        }
     }
-
-    /// [`super::hash_pair`] of up to [`LANES`] pairs; `hashes` is as long as `pairs`.
-    pub(super) fn hash_pairs(self, tag: u64, pairs: &[[Scalar; 2]], hashes: &mut [Scalar]) {
-        let mut inputs = [[[0; LIMBS]; LANES]; 2];
-        for (lane, pair) in pairs.iter().take(LANES).enumerate() {
-            for (side, element) in pair.iter().enumerate() {
-                inputs[side][lane] = lanes::to_limbs(&words(&element.to_repr()));
-            }
-        }
-        let tag = montgomery(Scalar::from(tag));
-        // SAFETY: `self` exists only where `detect` has found both features.
-        let outputs = unsafe { hash(constants(), &tag, &inputs) };
-        for (hash, output) in hashes.iter_mut().zip(outputs) {
-            *hash = from_limbs(&output);
-        }
+    let tag = montgomery(Scalar::from(tag));
+    // SAFETY: the evidence exists only where both features were found.
+    let outputs = unsafe { hash(constants(), &tag, &inputs) };
+    for (hash, output) in hashes.iter_mut().zip(outputs) {
+        *hash = from_limbs(&output);
     }
 }
 
