@@ -30,6 +30,8 @@ pub enum ProverName {
     ArkworksMatrices,
     /// zkpnet
     Zkpnet,
+    /// zkpnet with tables of its key's points, of 256 MiB at most
+    ZkpnetTables,
 }
 
 /// A prover with its key and its witness.
@@ -71,7 +73,8 @@ impl ProverName {
             Self::ArkworksMatrices => {
                 Box::new(arkworks::Arkworks::prepare(workload, keys, arkworks::Rows::Cached)?)
             }
-            Self::Zkpnet => Box::new(zkpnet::Zkpnet::prepare(workload, keys)?),
+            Self::Zkpnet => Box::new(zkpnet::Zkpnet::prepare(workload, keys, zkpnet::Tables::Without)?),
+            Self::ZkpnetTables => Box::new(zkpnet::Zkpnet::prepare(workload, keys, zkpnet::Tables::With)?),
         })
     }
 }

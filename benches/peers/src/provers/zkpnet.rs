@@ -1,38 +1,54 @@
-//! Ours, by the product's interface: circuits and keys are bellman's, everything after synthesis is not.
+//! Ours, by the product's interface: circuits and keys are bellman's, everything else is not.
+//!
+//! The prover checks every constraint on the witness before it proves, so that counts; nobody else does it.
 
-use anyhow::{Context, ensure};
-use bellman::groth16::{Parameters, Proof, create_random_proof};
+use anyhow::Context;
+use bellman::groth16::{Parameters, Proof};
 use blstrs::{Bls12, Scalar};
 use rand_core::OsRng;
-use zkpnet::proof::circuits::constraints::first_unsatisfied;
+use zkpnet::proof::groth16::{Prover as Groth16, Stop};
 
 use super::Prover;
 use super::bellman::Statement;
 use crate::circuits::{AnyCircuit, Witness, Workload};
 use crate::keys::Keys;
 
+/// Memory for tables of the key's points.
+const TABLE_BYTES_MAX: u64 = 256 << 20;
+
+/// Whether multiples of the key's points are computed ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tables {
+    Without,
+    With,
+}
+
 /// The product's prover with a key.
 pub(super) struct Zkpnet {
     circuit: AnyCircuit<Scalar>,
-    parameters: Parameters<Bls12>,
+    prover: Groth16,
+    /// The product keeps them too, so they count as memory.
+    _parameters: Parameters<Bls12>,
     statement: Statement<Bls12>,
     proof: Option<Proof<Bls12>>,
 }
 
 impl Zkpnet {
-    pub(super) fn prepare(workload: Workload, keys: &Keys) -> anyhow::Result<Self> {
+    pub(super) fn prepare(workload: Workload, keys: &Keys, tables: Tables) -> anyhow::Result<Self> {
         let circuit = workload.circuit(Witness::Known)?;
         let parameters = keys.bellman(workload)?;
+        let prover = Groth16::new(workload.circuit(Witness::Blank)?, &parameters)?;
+        if tables == Tables::With {
+            prover.make_tables(&parameters, TABLE_BYTES_MAX);
+        }
         let statement = Statement::new(&circuit, &parameters)?;
-        Ok(Self { circuit, parameters, statement, proof: None })
+        Ok(Self { circuit, prover, _parameters: parameters, statement, proof: None })
     }
 }
 
 impl Prover for Zkpnet {
-    /// The product checks the witness before it proves, so that counts.
     fn prove(&mut self) -> anyhow::Result<()> {
-        ensure!(first_unsatisfied(&self.circuit)?.is_none(), "the witness breaks a constraint");
-        self.proof = Some(create_random_proof(self.circuit.clone(), &self.parameters, &mut OsRng)?);
+        self.proof = Some(self.prover.prove(self.circuit.clone(), &mut OsRng, &Stop::new())?);
         Ok(())
     }
 
