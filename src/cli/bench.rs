@@ -84,9 +84,9 @@ struct ServiceArgs {
     /// How long each while is
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
     duration: Duration,
-    /// Proofs that the prover alone makes at once, as `prover.slots` is for the service
-    #[arg(long, default_value_t = num_cpus::get().min(2), value_name = "N")]
-    slots: usize,
+    /// Threads of the prover alone, as `prover.threads` is for the service; each makes proofs of its own
+    #[arg(long, default_value_t = num_cpus::get(), value_name = "N")]
+    threads: usize,
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<Verdict, Failure> {

@@ -77,8 +77,10 @@ fn a_bench_of_the_service_divides_its_rate_by_the_provers_own() {
 #[test]
 fn a_bench_of_a_service_that_is_not_there_ends_before_its_first_round() {
     let url = format!("http://{}", Fake::nobody());
-    let output =
-        zkpnet().args(["bench", "service", "--server", &url, "--circuit", "merkle-poseidon-4"]).output().unwrap();
+    let output = zkpnet()
+        .args(["bench", "service", "--server", &url, "--circuit", "merkle-poseidon-4"])
+        .output()
+        .unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("not_connected"), "{said}");

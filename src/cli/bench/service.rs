@@ -2,8 +2,9 @@
 //!
 //! A while of the prover alone, in this process, and a while of the service with as much work as it takes, in turns: what
 //! else the machine does meets both alike, and the medians of the rounds' ratios are what counts. It makes sense where
-//! this command and the service's only worker run on the same processors, as with `zkpnet dev`. The load itself is made
-//! on those processors, too, and counts against the service.
+//! this command and the service's only worker run on the same processors, as with `zkpnet dev`. The prover alone makes proofs
+//! and nothing else. What counts against the service: HTTP on both sides, the log, hashing the submitted paths, and that
+//! every proof is verified twice, by the worker and by the coordinator.
 
 use super::connection::{Connection, Kind};
 use super::figures::{Faults, quartiles};
@@ -12,7 +13,9 @@ use super::statements::{Paths, Statements};
 use super::tasks::{Load, PAUSE, one_task};
 use super::{Failure, ServiceArgs, Verdict};
 use crate::cli::output::{Printer, print_note};
-use crate::proof::{CircuitInput, ProveError, ProvingKey};
+use crate::proof::circuits::AnyCircuit;
+use crate::proof::groth16::Stop;
+use crate::proof::{CircuitInput, ProvingKey};
 use anyhow::Context;
 use rand_core::OsRng;
 use serde_json::json;
@@ -64,9 +67,9 @@ pub(super) async fn run(args: &ServiceArgs) -> Result<Verdict, Failure> {
     let (mut alone, mut served, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let mut faults = Faults::default();
     for round in 1..=args.rounds {
-        let (key, inputs, slots, duration) =
-            (Arc::clone(&key), Arc::clone(&inputs), args.slots, args.duration);
-        let rate = blocking(move || prover_alone(&key, &inputs, slots, duration)).await?;
+        let (key, inputs) = (Arc::clone(&key), Arc::clone(&inputs));
+        let (threads, duration) = (args.threads, args.duration);
+        let rate = blocking(move || prover_alone(&key, &inputs, threads, duration)).await?;
         let rate = rate.context("the prover failed").map_err(Failure::Usage)?;
         let through = through_the_service(&load, args.load.concurrency, args.duration, &mut faults).await?;
         print_note(&format!("round {round}: {rate:.2}/s alone, {through:.2}/s through the service"));
@@ -76,7 +79,7 @@ pub(super) async fn run(args: &ServiceArgs) -> Result<Verdict, Failure> {
     }
     let [ratio, alone_rate, served_rate] = [&ratios, &alone, &served].map(|values| quartiles(values));
     let report = json!({
-        "circuit": args.circuit.name, "rounds": args.rounds, "slots": args.slots,
+        "circuit": args.circuit.name, "rounds": args.rounds, "threads": args.threads,
         "concurrency": args.load.concurrency, "seconds": args.duration.as_secs_f64(),
         "prover_per_second": alone, "service_per_second": served, "ratio": ratios,
         "ratio_quartiles": ratio, "errors": faults.json(),
@@ -95,36 +98,44 @@ pub(super) async fn run(args: &ServiceArgs) -> Result<Verdict, Failure> {
     Ok(if served.iter().all(|rate| *rate > 0.0) { Verdict::Done } else { Verdict::NoAnswer })
 }
 
-/// Runs on a thread of its own what neither awaits nor may run on one of the prover's threads.
+/// Runs what blocks on a thread of its own.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Failure::Usage(anyhow::anyhow!(error)))
 }
 
-/// Proofs a second of so many threads that each make one after the other, as the worker's do.
+/// Proofs a second of so many threads that each make one after the other on their own, which is what keeps a processor busiest.
 fn prover_alone(
     key: &ProvingKey,
     inputs: &[CircuitInput],
-    slots: usize,
+    threads: usize,
     duration: Duration,
-) -> Result<f64, ProveError> {
+) -> anyhow::Result<f64> {
+    let prover = key.prover()?;
+    let pools = (0..threads)
+        .map(|_| rayon::ThreadPoolBuilder::new().num_threads(1).build())
+        .collect::<Result<Vec<_>, _>>()?;
     let time = While::of(duration);
-    let one_slot = |slot: usize| -> Result<u32, ProveError> {
+    let one_thread = |number: usize| -> anyhow::Result<u32> {
         let mut proofs = 0;
-        for input in inputs.iter().cycle().skip(slot) {
+        for input in inputs.iter().cycle().skip(number) {
             if Instant::now() >= time.ends {
                 break;
             }
-            key.prove(input)?;
+            prover.prove(AnyCircuit::with_input(key.circuit(), input)?, &mut OsRng, &Stop::new())?;
             proofs += u32::from(time.counts(Instant::now()));
         }
         Ok(proofs)
     };
     std::thread::scope(|scope| {
-        let one_slot = &one_slot;
-        let slots: Vec<_> = (0..slots).map(|slot| scope.spawn(move || one_slot(slot))).collect();
+        let one_thread = &one_thread;
+        let running: Vec<_> = pools
+            .iter()
+            .enumerate()
+            .map(|(number, pool)| scope.spawn(move || pool.install(|| one_thread(number))))
+            .collect();
         let mut proofs = 0;
-        for slot in slots {
-            proofs += slot.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        for thread in running {
+            proofs += thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
         Ok(time.rate(proofs))
     })
