@@ -46,10 +46,44 @@ fn a_bench_of_tasks_tells_the_time_without_the_proving() {
     let addr = Fake::nobody();
     let _node = DevNode::start(&folder("tasks"), &[("ZKPNET_HTTP__PORT", &addr.port().to_string())]);
     let url = format!("http://{addr}");
-    let (report, code) = bench(&["tasks", "--server", &url, "--count", "3", "--concurrency", "1"]);
-    assert_eq!((code, &report["completed"]), (0, &3.into()), "{report}");
-    let p50 = |which: &str| report[which]["p50"].as_f64().unwrap();
-    assert!(p50("without_proving_ms") < p50("whole_ms"), "{report}");
+    for statements in [&[][..], &["--circuit", "merkle-poseidon-4"]] {
+        let arguments = ["tasks", "--server", &url, "--count", "3", "--concurrency", "1"];
+        let (report, code) = bench(&[&arguments[..], statements].concat());
+        assert_eq!((code, &report["completed"]), (0, &3.into()), "{report}");
+        let p50 = |which: &str| report[which]["p50"].as_f64().unwrap();
+        assert!(p50("without_proving_ms") < p50("whole_ms"), "{report}");
+        let share = report["proving_share"].as_f64().unwrap();
+        assert!(0.0 < share && share < 1.0, "{report}");
+    }
+}
+
+#[test]
+fn a_bench_of_the_service_divides_its_rate_by_the_provers_own() {
+    let addr = Fake::nobody();
+    let _node = DevNode::start(&folder("service"), &[("ZKPNET_HTTP__PORT", &addr.port().to_string())]);
+    let url = format!("http://{addr}");
+    let service = ["service", "--server", &url, "--circuit", "merkle-poseidon-4"];
+    let load = ["--rounds", "2", "--duration", "4s", "--concurrency", "4"];
+    let (report, code) = bench(&[&service[..], &load].concat());
+    assert_eq!((code, &report["errors"]), (0, &serde_json::json!({})), "{report}");
+    for round in 0..2 {
+        let value = |which: &str| report[which][round].as_f64().unwrap();
+        assert!(value("service_per_second") > 0.0, "{report}");
+        let ratio = value("service_per_second") / value("prover_per_second");
+        assert!((value("ratio") - ratio).abs() < 1e-9, "{report}");
+    }
+}
+
+#[test]
+fn a_bench_of_a_service_that_is_not_there_ends_before_its_first_round() {
+    let url = format!("http://{}", Fake::nobody());
+    let output = zkpnet()
+        .args(["bench", "service", "--server", &url, "--circuit", "merkle-poseidon-4"])
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("not_connected"), "{said}");
 }
 
 #[test]

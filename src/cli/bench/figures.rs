@@ -88,6 +88,18 @@ fn upper_end(bucket: usize) -> u64 {
     ((step + 1) << shift) - 1
 }
 
+/// The lower quartile, the median and the upper quartile, between neighbours by straight lines; not numbers of nothing.
+pub(super) fn quartiles(values: &[f64]) -> [f64; 3] {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    [0.25, 0.5, 0.75].map(|part| {
+        let place = part * (sorted.len().max(1) - 1) as f64;
+        let at = |place: f64| sorted.get(place as usize).copied().unwrap_or(f64::NAN);
+        let (below, above) = (at(place.floor()), at(place.ceil()));
+        below + (above - below) * place.fract()
+    })
+}
+
 /// Errors by kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults(BTreeMap<String, u64>);
@@ -129,6 +141,14 @@ mod tests {
         let mut two = latencies.clone();
         two.merge(&latencies);
         assert_eq!((two.count(), two.percentile_ms(500)), (2000, Some(0.5)));
+    }
+
+    #[test]
+    fn quartiles_are_values_or_lie_between_two() {
+        assert_eq!(quartiles(&[5.0, 1.0, 2.0, 4.0, 3.0]), [2.0, 3.0, 4.0]);
+        assert_eq!(quartiles(&[2.0, 1.0]), [1.25, 1.5, 1.75]);
+        assert_eq!(quartiles(&[7.0]), [7.0; 3]);
+        assert!(quartiles(&[]).iter().all(|value| value.is_nan()));
     }
 
     proptest! {

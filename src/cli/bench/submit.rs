@@ -3,37 +3,18 @@
 use super::connection::Connection;
 use super::figures::{Faults, Latencies};
 use super::servers::Servers;
+use super::statements::Leaves;
 use super::{Failure, SubmitArgs, Verdict};
 use crate::cli::output::Printer;
-use bytes::Bytes;
 use hyper::Method;
 use serde_json::json;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A request that takes longer counts as an error.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// After an error; a server that refuses is not asked in a tight loop.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// Makes submissions that no other run makes: trees of two leaves, of which one is a number that is never used again.
-pub(super) struct Leaves {
-    run: u64,
-    next: AtomicU64,
-}
-
-impl Leaves {
-    pub(super) fn new() -> Self {
-        // The low half of an id is random.
-        Self { run: uuid::Uuid::now_v7().as_u64_pair().1, next: AtomicU64::new(0) }
-    }
-
-    pub(super) fn body(&self) -> Bytes {
-        let (run, number) = (self.run, self.next.fetch_add(1, Ordering::Relaxed));
-        Bytes::from(format!("{{\"leaves\":[\"0x{run:016x}{number:016x}\",\"0x2\"],\"leaf_index\":0}}"))
-    }
-}
 
 /// What one client counted.
 struct Counted {
