@@ -79,6 +79,11 @@ evidence="${PIPESTATUS[0]}"
 step "planted defects, each of which a test must find"
 ./scripts/planted.sh ${ZKPNET_LONG:+--control} 2>&1 | tee -a "$results"
 planted="${PIPESTATUS[0]}"
+if [ -n "${ZKPNET_LONG:-}" ]; then
+    step "the arithmetic under AddressSanitizer"
+    ./scripts/sanitize.sh 2>&1 | tee -a "$results"
+    [ "${PIPESTATUS[0]}" = 0 ] || status=1
+fi
 set -e
 
 # One line for the whole run, from the lines that the test runner closed each target with, and one line of the same form for
