@@ -30,7 +30,7 @@ pub enum ProverName {
     ArkworksMatrices,
     /// zkpnet
     Zkpnet,
-    /// zkpnet with tables of its key's points, of 256 MiB at most
+    /// zkpnet with tables of its key's points, of 512 MiB at most
     ZkpnetTables,
 }
 

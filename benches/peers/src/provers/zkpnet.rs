@@ -13,8 +13,8 @@ use super::bellman::Statement;
 use crate::circuits::{AnyCircuit, Witness, Workload};
 use crate::keys::Keys;
 
-/// Memory for tables of the key's points.
-const TABLE_BYTES_MAX: u64 = 256 << 20;
+/// Memory for tables of the key's points: the default of `prover.tables_memory_bytes_max`.
+const TABLE_BYTES_MAX: u64 = 512 << 20;
 
 /// Whether multiples of the key's points are computed ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
