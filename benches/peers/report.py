@@ -124,6 +124,8 @@ def table(results):
         lines += ["|---|---|---|---|---|---|---|---|"]
         for case in cases:
             for prover in results.proofs[case]:
+                if not results.values(case, prover, "cpu_ms"):
+                    continue  # The run was ended before it proved.
                 cpu = statistics.median(results.values(case, prover, "cpu_ms"))
                 wall = statistics.median(results.values(case, prover, "wall_ms"))
                 peaks = results.values(case, prover, "peak_kib")
