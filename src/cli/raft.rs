@@ -84,6 +84,7 @@ fn answer(found: &Inspection) -> Value {
         "snapshots": snapshots,
         "tasks": tasks,
         "circuits": found.circuits,
+        "waiting_for_archive": found.waiting_for_archive,
         "workers": found.workers,
         "state_hash": found.state_hash.map(|hash| hash.to_string()),
     })
@@ -108,7 +109,9 @@ fn text(answer: &Value) -> String {
             .map(|name| vec![name.replace('_', " "), position(name)]),
     );
     rows.extend(
-        ["circuits", "workers", "state_hash"].iter().map(|name| vec![name.replace('_', " "), plain(name)]),
+        ["circuits", "workers", "waiting_for_archive", "state_hash"]
+            .iter()
+            .map(|name| vec![name.replace('_', " "), plain(name)]),
     );
     let tasks = answer.get("tasks").and_then(Value::as_object).into_iter().flatten();
     rows.extend(tasks.map(|(status, count)| vec![format!("tasks {status}"), count.to_string()]));

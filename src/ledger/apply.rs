@@ -7,6 +7,7 @@ use super::event::Event;
 use super::ids::{
     Attempt, CircuitId, Incarnation, LogPosition, TaskId, TenantId, Term, UnixMillis, WorkerId,
 };
+use super::outbox::OutboxItem;
 use super::outcome::{BodyKey, BodyOp, LimitedResource, Outcome, Rejection, Reply};
 use super::policy::Policy;
 use super::record::RecordKey;
@@ -125,16 +126,29 @@ impl Ledger {
                 self.sweep(effects);
                 Ok(Reply::Done)
             }
+            Command::SetArchive(policy) => self.set_archive(*policy, effects),
+            Command::Archived { term: proposed, position } => {
+                self.archived((*proposed, term), *position, effects)?;
+                self.forget_finished(effects);
+                Ok(Reply::Done)
+            }
+            Command::Rearchive { term: proposed } => {
+                check_term(*proposed, term)?;
+                self.rearchive(effects)
+            }
         }
     }
 
     /// Changes a task's record and its place in every index together; the only way to change one.
     pub(super) fn change_task(&mut self, id: TaskId, effects: &mut Effects, change: impl FnOnce(&mut Task)) {
-        if let Some(task) = self.tasks.get_mut(&id) {
-            self.index.remove(task);
-            change(task);
-            self.index.insert(task, self.meta.now);
-            effects.touched.insert(RecordKey::Task(id));
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let was_open = task.is_open();
+        self.index.remove(task);
+        change(task);
+        self.index.insert(task, self.meta.now);
+        effects.touched.insert(RecordKey::Task(id));
+        if was_open && !task.is_open() {
+            self.tell_archive(OutboxItem::Task(id), effects);
         }
     }
 
@@ -146,6 +160,7 @@ impl Ledger {
         self.circuits.insert(circuit.id.clone(), circuit.clone());
         effects.touched.insert(RecordKey::Circuit(circuit.id.clone()));
         effects.events.push(Event::CircuitRegistered(circuit.id.clone()));
+        self.tell_archive(OutboxItem::Circuit(circuit.id.clone()), effects);
         Ok(Reply::Done)
     }
 
@@ -423,7 +438,7 @@ impl Ledger {
     }
 }
 
-fn check_term(proposed: Term, current: Term) -> Result<(), Rejection> {
+pub(super) fn check_term(proposed: Term, current: Term) -> Result<(), Rejection> {
     if proposed == current { Ok(()) } else { Err(Rejection::StaleTerm { proposed, current }) }
 }
 

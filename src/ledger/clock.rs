@@ -3,6 +3,7 @@
 use super::apply::Effects;
 use super::event::Event;
 use super::ids::{TaskId, UnixMillis, WorkerId};
+use super::outbox::OutboxItem;
 use super::outcome::{BodyKey, BodyOp};
 use super::policy::Policy;
 use super::record::RecordKey;
@@ -14,6 +15,7 @@ impl Ledger {
         self.fail_overdue(effects);
         self.forget_finished(effects);
         self.forget_lost_workers(effects);
+        self.sweep_outbox(effects);
     }
 
     /// When [`Ledger::apply`] of an `AdvanceClock` would next have something to do, for whoever proposes it; 0 when it has
@@ -21,12 +23,18 @@ impl Ledger {
     #[must_use]
     pub fn next_sweep_at(&self) -> Option<UnixMillis> {
         let overdue = self.index.deadlines.first().map(|(deadline, _)| *deadline);
+        if self.is_outbox_sweep_due() {
+            return Some(UnixMillis(0));
+        }
         let surplus = self.index.finished.len() as u64 > self.meta.policy.retention_count;
-        let expiry = self.index.finished.first().map(|(finished_at, _)| {
+        // What waits for the archive is not due: it is forgotten when the archive has it.
+        let oldest = self.index.finished.first().filter(|finished| self.may_forget_task(**finished));
+        let expiry = oldest.map(|(finished_at, _)| {
             if surplus { self.meta.now } else { finished_at.plus(self.meta.policy.retention_age_ms) }
         });
         let age_ms = self.meta.policy.retention_age_ms;
-        let lost = self.workers.values().filter_map(|worker| worker.lost_at).min();
+        let forgettable = self.workers.values().filter(|worker| self.may_forget_worker(&worker.id));
+        let lost = forgettable.filter_map(|worker| worker.lost_at).min();
         let due = overdue.into_iter().chain(expiry).chain(lost.map(|at| at.plus(age_ms))).min()?;
         Some(if due <= self.meta.now { UnixMillis(0) } else { due })
     }
@@ -47,14 +55,16 @@ impl Ledger {
         }
     }
 
-    fn forget_finished(&mut self, effects: &mut Effects) {
+    pub(super) fn forget_finished(&mut self, effects: &mut Effects) {
         for _ in 0..Policy::SWEEP_MAX {
             let Some(&(finished_at, id)) = self.index.finished.first() else { return };
             let is_surplus = self.index.finished.len() as u64 > self.meta.policy.retention_count;
             let is_old = finished_at.plus(self.meta.policy.retention_age_ms) <= self.meta.now;
-            if !is_surplus && !is_old {
+            if !is_surplus && !is_old || !self.may_forget_task((finished_at, id)) {
                 return;
             }
+            let sequence = self.tasks.get(&id).map_or(0, |task| task.sequence);
+            self.note_forgotten(&OutboxItem::Task(id), sequence, effects);
             if let Some(task) = self.tasks.remove(&id) {
                 self.index.remove(&task);
             }
@@ -73,10 +83,12 @@ impl Ledger {
             .workers
             .values()
             .filter(|worker| worker.lost_at.is_some_and(|lost_at| lost_at.plus(age_ms) <= now))
+            .filter(|worker| self.may_forget_worker(&worker.id))
             .map(|worker| worker.id.clone())
             .take(Policy::SWEEP_MAX)
             .collect();
         for id in old {
+            self.note_forgotten(&OutboxItem::Worker(id.clone()), 0, effects);
             self.workers.remove(&id);
             effects.touched.insert(RecordKey::Worker(id));
         }

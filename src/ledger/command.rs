@@ -7,6 +7,7 @@ use super::circuit::Circuit;
 use super::ids::{
     Attempt, CircuitId, Digest, IdempotencyKey, Incarnation, TaskId, TenantId, Term, UnixMillis, WorkerId,
 };
+use super::outbox::ArchivePolicy;
 use super::policy::Policy;
 use super::task::Priority;
 use serde::{Deserialize, Serialize};
@@ -143,6 +144,20 @@ pub enum Command {
     AdvanceClock {
         /// The leader's clock.
         at: UnixMillis,
+    },
+    /// Put an archive in force, change its limits, or do without one.
+    SetArchive(Option<ArchivePolicy>),
+    /// The archive holds everything up to this position of the outbox.
+    Archived {
+        /// The term in which that was committed to the archive.
+        term: Term,
+        /// The position.
+        position: u64,
+    },
+    /// The archive lacks what it had: put everything into the outbox again.
+    Rearchive {
+        /// The term in which that was seen.
+        term: Term,
     },
 }
 

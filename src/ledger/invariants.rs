@@ -51,6 +51,9 @@ pub enum InvariantViolation {
     /// Two tasks lay claim to the same thing, or one to something that was never given out.
     #[error("{0}")]
     Identity(&'static str),
+    /// The outbox contradicts the rest.
+    #[error("{0}")]
+    Outbox(&'static str),
     /// A total is not the sum of its parts.
     #[error("the running totals do not add up: {0}")]
     Counters(&'static str),
@@ -76,6 +79,9 @@ impl Ledger {
             self.check_task(task)?;
         }
         self.check_identities()?;
+        if let Some(problem) = self.outbox_problem() {
+            return Err(InvariantViolation::Outbox(problem));
+        }
         self.check_counters()
     }
 

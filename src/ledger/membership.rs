@@ -4,6 +4,7 @@
 use super::apply::{Decision, Effects, check_limit};
 use super::event::Event;
 use super::ids::{Incarnation, TaskId, WorkerId};
+use super::outbox::OutboxItem;
 use super::outcome::{LimitedResource, Rejection, Reply};
 use super::policy::Policy;
 use super::record::RecordKey;
@@ -39,7 +40,8 @@ impl Ledger {
         self.take_back_from_earlier_life(&id, effects);
         self.workers.insert(id.clone(), record);
         effects.touched.insert(RecordKey::Worker(id.clone()));
-        effects.events.push(Event::WorkerRegistered(id));
+        effects.events.push(Event::WorkerRegistered(id.clone()));
+        self.tell_archive(OutboxItem::Worker(id), effects);
         Ok(Reply::Done)
     }
 
@@ -87,6 +89,7 @@ impl Ledger {
         }
         effects.touched.insert(RecordKey::Worker(id.clone()));
         effects.events.push(Event::WorkerDraining(id.clone()));
+        self.tell_archive(OutboxItem::Worker(id.clone()), effects);
         Ok(Reply::Done)
     }
 
@@ -105,6 +108,7 @@ impl Ledger {
         worker.lost_at = Some(now);
         effects.touched.insert(RecordKey::Worker(id.clone()));
         effects.events.push(Event::WorkerLost { worker: id.clone(), incarnation });
+        self.tell_archive(OutboxItem::Worker(id.clone()), effects);
         self.release_leases_of(id, effects);
         Ok(Reply::Done)
     }

@@ -17,6 +17,7 @@ mod ids;
 mod index;
 mod invariants;
 mod membership;
+mod outbox;
 mod outcome;
 mod placement;
 mod policy;
@@ -38,6 +39,7 @@ pub use ids::{
     RETRY_KEY_PREFIX, TaskId, TenantId, Term, UnixMillis, WorkerId,
 };
 pub use invariants::InvariantViolation;
+pub use outbox::{ArchivePolicy, ArchiveStanding, ArchiveState, OutboxContent, OutboxEntry, OutboxItem};
 pub use outcome::{BodyKey, BodyOp, LimitedResource, Outcome, Rejection, Reply};
 pub use placement::{FleetMember, Placement};
 pub use policy::Policy;

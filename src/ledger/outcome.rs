@@ -124,6 +124,9 @@ pub enum Rejection {
     /// The command itself is not well formed.
     #[error("malformed command: {0}")]
     Malformed(Box<str>),
+    /// There is no archive.
+    #[error("no archive is in force")]
+    NoArchive,
 }
 
 /// What is bounded.
@@ -137,6 +140,8 @@ pub enum LimitedResource {
     Workers,
     /// The number of circuits.
     Circuits,
+    /// What waits for the archive.
+    ArchiveBacklog,
 }
 
 impl fmt::Display for LimitedResource {
@@ -146,6 +151,7 @@ impl fmt::Display for LimitedResource {
             Self::OpenInputBytes => "the size of open tasks' inputs in bytes",
             Self::Workers => "the number of workers",
             Self::Circuits => "the number of circuits",
+            Self::ArchiveBacklog => "what waits for the archive",
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use super::circuit::Circuit;
 use super::ids::{CircuitId, LogIndex, TaskId, UnixMillis, WorkerId};
+use super::outbox::{ArchiveState, OutboxEntry};
 use super::policy::Policy;
 use super::state::{Counters, Ledger};
 use super::task::Task;
@@ -20,6 +21,10 @@ pub enum RecordKey {
     Worker(WorkerId),
     /// A task.
     Task(TaskId),
+    /// How far the archive is, once there was one.
+    Archive,
+    /// What stands at a position of the outbox.
+    Outbox(u64),
 }
 
 /// What there is one of.
@@ -48,6 +53,10 @@ pub enum Record {
     Worker(Worker),
     /// A task.
     Task(Box<Task>),
+    /// See [`RecordKey::Archive`].
+    Archive(ArchiveState),
+    /// Something that the archive is to be told.
+    Outbox(OutboxEntry),
 }
 
 impl Record {
@@ -59,6 +68,8 @@ impl Record {
             Self::Circuit(circuit) => RecordKey::Circuit(circuit.id.clone()),
             Self::Worker(worker) => RecordKey::Worker(worker.id.clone()),
             Self::Task(task) => RecordKey::Task(task.id),
+            Self::Archive(_) => RecordKey::Archive,
+            Self::Outbox(entry) => RecordKey::Outbox(entry.position),
         }
     }
 }
@@ -86,6 +97,14 @@ impl Ledger {
             RecordKey::Circuit(id) => self.circuits.get(id).cloned().map(Record::Circuit),
             RecordKey::Worker(id) => self.workers.get(id).cloned().map(Record::Worker),
             RecordKey::Task(id) => self.tasks.get(id).cloned().map(|task| Record::Task(Box::new(task))),
+            RecordKey::Archive => {
+                let state = &self.outbox.state;
+                (*state != ArchiveState::default()).then(|| Record::Archive(state.clone()))
+            }
+            RecordKey::Outbox(position) => {
+                let item = self.outbox.entries.get(position).cloned()?;
+                Some(Record::Outbox(OutboxEntry { position: *position, item }))
+            }
         }
     }
 
@@ -95,6 +114,10 @@ impl Ledger {
             .chain(self.circuits.values().cloned().map(Record::Circuit))
             .chain(self.workers.values().cloned().map(Record::Worker))
             .chain(self.tasks.values().cloned().map(|task| Record::Task(Box::new(task))))
+            .chain(self.record(&RecordKey::Archive))
+            .chain(self.outbox.entries.iter().map(|(position, item)| {
+                Record::Outbox(OutboxEntry { position: *position, item: item.clone() })
+            }))
     }
 
     /// A ledger from its records, in any order; a new one from none.
@@ -114,6 +137,10 @@ impl Ledger {
                 Record::Circuit(circuit) => ledger.circuits.insert(circuit.id.clone(), circuit).is_none(),
                 Record::Worker(worker) => ledger.workers.insert(worker.id.clone(), worker).is_none(),
                 Record::Task(task) => ledger.tasks.insert(task.id, *task).is_none(),
+                Record::Archive(state) => {
+                    std::mem::replace(&mut ledger.outbox.state, state) == ArchiveState::default()
+                }
+                Record::Outbox(entry) => ledger.outbox.enter(entry.position, entry.item),
             };
             if !is_new {
                 return Err(RestoreError::Duplicate(key));

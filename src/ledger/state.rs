@@ -3,6 +3,7 @@
 use super::circuit::Circuit;
 use super::ids::{CircuitId, TaskId, WorkerId};
 use super::index::Indices;
+use super::outbox::Outbox;
 use super::record::Meta;
 use super::task::Task;
 use super::worker::Worker;
@@ -41,6 +42,7 @@ pub struct Ledger {
     pub(super) circuits: BTreeMap<CircuitId, Circuit>,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     pub(super) tasks: BTreeMap<TaskId, Task>,
+    pub(super) outbox: Outbox,
     pub(super) index: Indices,
 }
 

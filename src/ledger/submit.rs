@@ -107,6 +107,7 @@ impl Ledger {
                 limit: policy.open_tasks_max,
             });
         }
+        self.check_backlog()?;
         let input_bytes = new.sealed_input.len() as u64;
         if self.index.open_input_bytes.saturating_add(input_bytes) > policy.open_input_bytes_max {
             return Err(Rejection::LimitReached {

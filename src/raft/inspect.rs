@@ -46,6 +46,8 @@ pub struct Inspection {
     pub circuits: u64,
     /// See [`Self::circuits`].
     pub workers: u64,
+    /// What the archive is still to be told.
+    pub waiting_for_archive: u64,
     /// The applied ledger's hash.
     pub state_hash: Option<Digest>,
 }
@@ -118,7 +120,8 @@ fn add_ledger(found: &mut Inspection, file: &DatabaseFile) -> Result<(), StoreEr
             Record::Task(task) => *found.tasks.entry(task.status()).or_default() += 1,
             Record::Circuit(_) => found.circuits += 1,
             Record::Worker(_) => found.workers += 1,
-            Record::Meta(_) => {}
+            Record::Outbox(_) => found.waiting_for_archive += 1,
+            Record::Meta(_) | Record::Archive(_) => {}
         }
     }
     let index = found.applied.map(|applied| applied.index);

@@ -283,11 +283,17 @@ fn damaged<'a>(
 
 /// A record's key: one byte for the kind, then the id as it is.
 pub(super) fn record_key(key: &RecordKey) -> Vec<u8> {
+    let position;
     let (kind, id): (u8, &[u8]) = match key {
         RecordKey::Meta => (0, &[]),
         RecordKey::Circuit(id) => (1, id.as_str().as_bytes()),
         RecordKey::Worker(id) => (2, id.as_str().as_bytes()),
         RecordKey::Task(id) => (3, id.0.as_bytes()),
+        RecordKey::Archive => (4, &[]),
+        RecordKey::Outbox(at) => {
+            position = at.to_be_bytes();
+            (5, &position)
+        }
     };
     [&[kind], id].concat()
 }

@@ -302,6 +302,10 @@ impl Model {
                 self.sweep();
                 Ok(Reply::Done)
             }
+            // The histories of `archive.rs` are about these.
+            Command::SetArchive(_) | Command::Archived { .. } | Command::Rearchive { .. } => {
+                Err(Rejection::NoArchive)
+            }
         }
     }
 

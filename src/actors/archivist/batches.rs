@@ -1,0 +1,210 @@
+//! What the archivist does in one round: see to the ledger's policy, claim the cursor, bring the two together, and write one
+//! batch.
+
+use super::{ArchiveParts, Parts};
+use crate::archive::{ArchiveError, ArchiveItem, Claim, ItemContent};
+use crate::ledger::{ArchiveStanding, BodyKey, Command, Ledger, OutboxContent, TaskState, Term};
+use crate::raft::Standing;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use std::time::Instant;
+
+/// Things that one transaction takes: some hundred kilobytes, and few enough that a failed one costs little.
+const BATCH_MAX: usize = 256;
+/// Proofs that are read from the store at once.
+const READS_AT_ONCE: usize = 16;
+
+/// A claim on the archive's cursor, good for one term.
+pub(super) struct Claimed(Claim);
+
+/// What a round begins with.
+pub(super) struct Round {
+    /// The term that this node leads, if it does.
+    pub(super) term: Option<Term>,
+    pub(super) claimed: Option<Claimed>,
+    pub(super) is_upkeep_due: bool,
+}
+
+/// What a round ends with.
+#[derive(Default)]
+pub(super) struct Rounded {
+    pub(super) claimed: Option<Claimed>,
+    /// Why the archive, or the ledger, could not be served.
+    pub(super) failure: Option<String>,
+    /// Whether there is more to write.
+    pub(super) has_more: bool,
+    pub(super) was_upkept: bool,
+}
+
+/// A round came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum RoundError {
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error("the ledger: {0}")]
+    Ledger(String),
+    /// Nothing is wrong: this node does not lead any more, or not yet.
+    #[error("this node does not lead")]
+    NotLeading,
+    #[error(
+        "the archive is at position {cursor} of this cluster and the ledger at {last}: the cluster's files are older than the \
+         archive. Restore them as a new cluster"
+    )]
+    AheadOfLedger { cursor: u64, last: u64 },
+}
+
+impl Parts {
+    /// One round; it never fails otherwise than by saying so.
+    pub(super) async fn round(&self, round: Round) -> Rounded {
+        let mut rounded = Rounded { claimed: round.claimed, ..Rounded::default() };
+        match self.attempt(round.term, round.is_upkeep_due, &mut rounded).await {
+            Ok(()) | Err(RoundError::NotLeading) => {}
+            Err(error) => {
+                metrics::counter!("zkpnet_archive_errors_total").increment(1);
+                // Whatever was claimed may be gone: the next round asks anew.
+                rounded.claimed = None;
+                rounded.failure = Some(error.to_string());
+            }
+        }
+        rounded
+    }
+
+    async fn attempt(
+        &self,
+        term: Option<Term>,
+        is_upkeep_due: bool,
+        rounded: &mut Rounded,
+    ) -> Result<(), RoundError> {
+        let Some(term) = term else { return self.look(is_upkeep_due, rounded).await };
+        let wanted = self.archive.as_ref().map(|archive| archive.policy);
+        let standing = self.standing().await?;
+        if standing.policy != wanted {
+            self.propose(Command::SetArchive(wanted)).await?;
+            if wanted.is_none() {
+                tracing::warn!("no database is configured any more: finished tasks are no longer archived");
+            }
+        }
+        let Some(archive) = &self.archive else { return Ok(()) };
+        let claimed = match rounded.claimed.take() {
+            Some(claimed) => claimed,
+            None => self.claim(archive, term).await?,
+        };
+        let (claimed, has_more) = self.write(archive, term, claimed).await?;
+        rounded.claimed = Some(claimed);
+        rounded.has_more = has_more;
+        if is_upkeep_due && !has_more {
+            self.keep_up(archive, term).await?;
+            rounded.was_upkept = true;
+        }
+        Ok(())
+    }
+
+    /// A node that does not lead only looks whether it could read.
+    async fn look(&self, is_due: bool, rounded: &mut Rounded) -> Result<(), RoundError> {
+        if is_due {
+            if let (Some(archive), Some(cluster)) = (&self.archive, self.service.cluster_id()) {
+                archive.store.cluster_epoch(&cluster.to_string()).await?;
+            }
+            rounded.was_upkept = true;
+        }
+        Ok(())
+    }
+
+    async fn standing(&self) -> Result<ArchiveStanding, RoundError> {
+        let standing = self.raft.local(Ledger::archive).await;
+        let standing = standing.map_err(|error| RoundError::Ledger(error.to_string()))?;
+        metrics::gauge!("zkpnet_archive_lag_items").set(standing.lag as f64);
+        Ok(standing)
+    }
+
+    /// Takes the cursor over, and brings it and the ledger together where one step of an earlier leader's was lost.
+    async fn claim(&self, archive: &ArchiveParts, term: Term) -> Result<Claimed, RoundError> {
+        let Some(cluster) = self.service.cluster_id() else { return Err(RoundError::NotLeading) };
+        archive.store.migrate().await?;
+        let claim = archive.store.claim(&cluster.to_string(), term, &self.coordinator).await?;
+        // Linearizable: a leader that has just been elected may not have applied what its predecessor committed.
+        let now = self.raft.query(Ledger::archive, Default::default()).await;
+        let now = now.map_err(|error| RoundError::Ledger(error.to_string()))?.value;
+        let cursor = claim.position;
+        if cursor > now.last {
+            return Err(RoundError::AheadOfLedger { cursor, last: now.last });
+        }
+        if cursor > now.archived {
+            self.propose(Command::Archived { term, position: cursor }).await?;
+        } else if cursor < now.archived {
+            tracing::warn!(
+                cursor,
+                archived = now.archived,
+                "the archive lacks what it once had, or is a new one: everything that the ledger still has is archived again"
+            );
+            self.propose(Command::Rearchive { term }).await?;
+        }
+        tracing::info!(epoch = claim.epoch, cursor, "archiving");
+        Ok(Claimed(claim))
+    }
+
+    /// Writes what stands first in the outbox, and has the ledger told.
+    async fn write(
+        &self,
+        archive: &ArchiveParts,
+        term: Term,
+        Claimed(claim): Claimed,
+    ) -> Result<(Claimed, bool), RoundError> {
+        let entries = self.raft.local(|ledger: &Ledger| ledger.outbox(BATCH_MAX)).await;
+        let entries = entries.map_err(|error| RoundError::Ledger(error.to_string()))?;
+        let has_more = entries.len() == BATCH_MAX;
+        let Some((position, _)) = entries.last() else { return Ok((Claimed(claim), false)) };
+        let position = *position;
+        let begun = Instant::now();
+        let items = stream::iter(entries).map(|(position, content)| self.item(position, content));
+        let items: Vec<ArchiveItem> = items.buffered(READS_AT_ONCE).try_collect().await?;
+        let claim = archive.store.write_batch(&claim, claim.position, &items).await?;
+        metrics::counter!("zkpnet_archive_batches_total").increment(1);
+        metrics::histogram!("zkpnet_archive_batch_seconds").record(begun.elapsed().as_secs_f64());
+        self.propose(Command::Archived { term, position }).await?;
+        Ok((Claimed(claim), has_more))
+    }
+
+    async fn item(&self, position: u64, content: OutboxContent) -> Result<ArchiveItem, RoundError> {
+        let content = match content {
+            OutboxContent::Circuit(circuit) => ItemContent::Circuit(*circuit),
+            OutboxContent::Worker(worker) => ItemContent::Worker(*worker),
+            OutboxContent::Task(task) => {
+                let proof = match task.state {
+                    TaskState::Completed { .. } => {
+                        let proof = self.raft.body(BodyKey::Proof(task.id)).await;
+                        let proof = proof.map_err(|error| RoundError::Ledger(error.to_string()))?;
+                        // What stands in the leader's outbox is not forgotten: this node was deposed meanwhile.
+                        Some(proof.ok_or(RoundError::NotLeading)?)
+                    }
+                    _ => None,
+                };
+                ItemContent::Task { task, proof }
+            }
+        };
+        Ok(ArchiveItem { position, content })
+    }
+
+    async fn keep_up(&self, archive: &ArchiveParts, term: Term) -> Result<(), RoundError> {
+        if let Some(cluster) = self.service.cluster_id() {
+            archive.store.record_coordinators(&cluster.to_string(), &self.coordinators(term)).await?;
+        }
+        let removed = archive.store.enforce_retention(&archive.retention, self.raft.now()).await?;
+        if removed > 0 {
+            tracing::info!(removed, "the archive forgot old tasks");
+        }
+        Ok(())
+    }
+
+    async fn propose(&self, command: Command) -> Result<(), RoundError> {
+        use crate::raft::ProposeError;
+        match self.raft.propose(command).await {
+            Ok(decided) => match decided.reply {
+                Ok(_) => Ok(()),
+                Err(crate::ledger::Rejection::StaleTerm { .. }) => Err(RoundError::NotLeading),
+                Err(rejection) => Err(RoundError::Ledger(rejection.to_string())),
+            },
+            Err(ProposeError::NotLeader { .. } | ProposeError::Stopped) => Err(RoundError::NotLeading),
+            Err(error) => Err(RoundError::Ledger(error.to_string())),
+        }
+    }
+}
