@@ -16,16 +16,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sealing", &["ledger"]),
     ("config", &[]),
     ("raft", &["planted", "ledger", "codec", "tls"]),
-    ("actors", &["planted", "ledger", "proof", "codec", "sealing", "raft"]),
-    ("http", &["ledger", "proof", "raft", "actors"]),
+    ("archive", &["ledger"]),
+    ("actors", &["planted", "ledger", "proof", "codec", "sealing", "raft", "archive"]),
+    ("http", &["ledger", "proof", "raft", "archive", "actors"]),
     ("rpc", &["ledger", "proof", "codec", "tls", "actors"]),
     ("gateway", &["ledger", "http"]),
     ("cli", &["ledger", "proof", "config", "http", "raft", "tls"]),
     (
         "node",
         &[
-            "ledger", "proof", "codec", "tls", "sealing", "config", "raft", "actors", "http", "rpc",
-            "gateway", "cli",
+            "ledger", "proof", "codec", "tls", "sealing", "config", "raft", "archive", "actors", "http",
+            "rpc", "gateway", "cli",
         ],
     ),
 ];
@@ -124,6 +125,12 @@ fn the_pure_modules_name_no_runtime_and_read_no_clock() {
             );
         }
     }
+    // The archive has a runtime, since its connections are the runtime's, and no actors.
+    for file in files_of("archive") {
+        if code_of(&file).contains("actix") {
+            wrong.push(format!("{}: actix", file.display()));
+        }
+    }
     // The ledger does no I/O either, and draws no randomness.
     for file in files_of("ledger") {
         let code = code_of(&file);
@@ -146,6 +153,9 @@ fn libraries_that_have_one_home_are_named_nowhere_else() {
         ("redb::", "raft"),
         ("tonic::", "rpc"),
         ("prost::", "rpc"),
+        ("tokio_postgres", "archive"),
+        ("deadpool_postgres", "archive"),
+        ("refinery", "archive"),
     ];
     for (word, home) in homes {
         for file in rust_files(&source()).into_iter().filter(|file| !is_test_file(file)) {

@@ -1,0 +1,142 @@
+//! Connections to PostgreSQL: a pool, what every connection is told first, and the limits of time.
+//!
+//! After a failure that is not the request's own fault every idle connection is closed, that of the failed operation among them:
+//! a server that was restarted, replaced or cut off is met anew, under the address that its name has by then.
+
+use super::error::ArchiveError;
+use super::settings::{ArchiveSettings, ArchiveSslMode};
+use super::tls;
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use std::time::Duration;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// What an operation may take beyond making a connection and one statement's time.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// The way to the server.
+#[derive(Clone)]
+pub(super) struct Connections {
+    pool: Pool,
+    config: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
+    operation_limit: Duration,
+}
+
+impl Connections {
+    /// Sets the pool up; contacts nobody.
+    ///
+    /// # Errors
+    /// TLS cannot be set up as the settings want it.
+    pub(super) fn new(settings: &ArchiveSettings) -> Result<Self, ArchiveError> {
+        let tls = tls::connector(settings)?;
+        let config = config(settings);
+        let manager = Manager::from_config(
+            config.clone(),
+            tls.clone(),
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        let first = introduction(settings.statement_timeout);
+        let pool = Pool::builder(manager)
+            .max_size(settings.connections_max.max(1))
+            .runtime(Runtime::Tokio1)
+            .create_timeout(Some(settings.connect_timeout))
+            .wait_timeout(Some(settings.connect_timeout))
+            .recycle_timeout(Some(settings.connect_timeout))
+            .post_create(Hook::async_fn(move |client, _| {
+                let first = first.clone();
+                Box::pin(async move { client.batch_execute(&first).await.map_err(HookError::Backend) })
+            }))
+            .build()
+            .map_err(|error| ArchiveError::Rejected {
+                operation: "set up connections",
+                detail: error.to_string(),
+            })?;
+        let operation_limit = settings.connect_timeout + settings.statement_timeout + MARGIN;
+        Ok(Self { pool, config, tls, operation_limit })
+    }
+
+    /// A connection of the pool.
+    pub(super) async fn get(&self, operation: &'static str) -> Result<Object, ArchiveError> {
+        self.pool.get().await.map_err(|error| ArchiveError::of_pool(operation, &error))
+    }
+
+    /// A connection outside the pool, with limits of its own, for what holds locks of the session.
+    pub(super) async fn alone(
+        &self,
+        operation: &'static str,
+        statement_timeout: Duration,
+    ) -> Result<tokio_postgres::Client, ArchiveError> {
+        let failed = |error| ArchiveError::of(operation, &error);
+        let (client, connection) = self.config.connect(self.tls.clone()).await.map_err(failed)?;
+        // Ends when the client is dropped. What goes wrong with it, the client's next statement tells.
+        tokio::spawn(connection);
+        client.batch_execute(&introduction(statement_timeout)).await.map_err(failed)?;
+        Ok(client)
+    }
+
+    /// Waits for an operation no longer than operations may take, and closes the idle connections when it was in vain.
+    pub(super) async fn bounded<T>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T, ArchiveError>>,
+    ) -> Result<T, ArchiveError> {
+        self.bounded_by(operation, self.operation_limit, work).await
+    }
+
+    /// The same with another limit.
+    pub(super) async fn bounded_by<T>(
+        &self,
+        operation: &'static str,
+        limit: Duration,
+        work: impl Future<Output = Result<T, ArchiveError>>,
+    ) -> Result<T, ArchiveError> {
+        let result = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+            let detail = format!("no answer within {} s", limit.as_secs_f32());
+            Err(ArchiveError::Unavailable { operation, detail })
+        });
+        if result.as_ref().is_err_and(ArchiveError::is_unavailable) {
+            self.pool.retain(|_, _| false);
+        }
+        result
+    }
+}
+
+fn config(settings: &ArchiveSettings) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    config
+        .host(&settings.host)
+        .port(settings.port)
+        .user(&settings.user)
+        .dbname(&settings.database)
+        .application_name("zkpnet")
+        .connect_timeout(settings.connect_timeout)
+        // The kernel notices a server that vanished, though nothing is being sent.
+        .keepalives_idle(Duration::from_secs(30))
+        .keepalives_interval(Duration::from_secs(10))
+        .keepalives_retries(3)
+        .ssl_mode(match settings.ssl_mode {
+            ArchiveSslMode::Disable => SslMode::Disable,
+            ArchiveSslMode::Prefer => SslMode::Prefer,
+            ArchiveSslMode::Require | ArchiveSslMode::VerifyCa | ArchiveSslMode::VerifyFull => {
+                SslMode::Require
+            }
+        });
+    if let Some(password) = &settings.password {
+        config.password(password);
+    }
+    config
+}
+
+/// What every connection is told first.
+fn introduction(statement_timeout: Duration) -> String {
+    // 0 would mean no limit.
+    let limit = statement_timeout.as_millis().clamp(1, i32::MAX as u128);
+    format!(
+        // A leader that was cut off in the middle of a batch holds the cursor's row until the server gives its transaction up.
+        "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}; \
+         SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
+         SET TimeZone = 'UTC'; SET jit = off; \
+         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'" // The last: the ledger forgets what is archived, so that a commit must be on the disk when it is answered.
+    )
+}
