@@ -15,6 +15,7 @@
 //!
 //! Decisions are the ledger's (`crate::ledger`). What an actor believes, of leadership above all, saves work and no more.
 
+pub mod archivist;
 pub mod ask;
 pub mod clock;
 pub mod cluster_desk;

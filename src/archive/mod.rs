@@ -2,7 +2,7 @@
 //!
 //! Owned here: the connections and their limits ([`ArchiveStore::open`]), the schema ([`ArchiveStore::migrate`]), the claim that
 //! fences out a deposed leader ([`ArchiveStore::claim`]), writing in batches ([`ArchiveStore::write_batch`]), and reading back.
-//! Refused here: an open task, a batch with a gap, a batch under a claim that somebody else has taken over. When to write and
+//! Refused here: an open task, a batch out of order, a batch under a claim that somebody else has taken over. When to write and
 //! what to make of a failure is the Archivist's; what is true is the ledger's.
 //!
 //! Exactly once: the first statement of a batch's transaction moves the cluster's cursor, and only from where the writer

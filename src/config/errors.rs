@@ -165,13 +165,6 @@ impl std::error::Error for ConfigErrors {}
 /// Something that is accepted and yet worth telling the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// Keys that are checked and kept, and do nothing in this release.
-    NotYetInEffect {
-        /// What will use them.
-        used_by: &'static str,
-        /// The keys and where they were set.
-        keys: Vec<(&'static str, Origin)>,
-    },
     /// Keys that mean nothing for the role.
     NotForRole {
         /// The role's name.
@@ -214,13 +207,6 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Notice::NotYetInEffect { used_by, keys } => {
-                write!(
-                    f,
-                    "accepted and checked, but not yet in effect in this release (for {used_by}): {}",
-                    together(keys)
-                )
-            }
             Notice::NotForRole { role, keys } => {
                 write!(f, "without meaning for the role {role}: {}", together(keys))
             }

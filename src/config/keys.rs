@@ -9,15 +9,6 @@ use super::roles::{Role, Roles};
 use super::values::{NodeFault, Reason, Value};
 use super::yaml::Node;
 
-/// Whether a key does something in this release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// It does.
-    Now,
-    /// It is checked and kept; the reason says what will use it.
-    Later(&'static str),
-}
-
 /// A built-in default, by role.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum BuiltIn {
@@ -102,7 +93,6 @@ pub(crate) struct KeySpec {
     pub(crate) default: BuiltIn,
     pub(crate) limits: Limits,
     pub(crate) roles: Roles,
-    pub(crate) effect: Effect,
     pub(crate) optional: bool,
     pub(crate) secret: bool,
     pub(crate) list: bool,
@@ -151,7 +141,7 @@ macro_rules! section {
         $(#[doc = $section_doc:literal])+
         $name:ident = $section:literal
         $($(#[doc = $doc:literal])+
-        $field:ident: $ty:ty = $default:expr, $limits:expr, $roles:expr, $effect:expr;)+
+        $field:ident: $ty:ty = $default:expr, $limits:expr, $roles:expr;)+
     ) => {
         $(#[doc = $section_doc])+
         #[derive(Debug, Clone)]
@@ -171,7 +161,6 @@ macro_rules! section {
                     default: $default,
                     limits: $limits,
                     roles: $roles,
-                    effect: $effect,
                     optional: <$ty as $crate::config::values::Value>::OPTIONAL,
                     secret: <$ty as $crate::config::values::Value>::SECRET,
                     list: <$ty as $crate::config::values::Value>::LIST,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use zeroize::Zeroizing;
 
 use super::errors::{ConfigError, Notice, Origin};
-use super::keys::{Effect, KeySpec, Raw, RawFault, Source, parse};
+use super::keys::{KeySpec, Raw, RawFault, Source, parse};
 use super::roles::Role;
 use super::values::{Value, quote};
 use super::yaml::{Node, Position};
@@ -146,25 +146,17 @@ impl Layers {
         })
     }
 
-    /// Notices for keys that were set and have no effect, one for each reason.
+    /// A notice for keys that were set and mean nothing for the role.
     pub(crate) fn note_keys_without_effect(&mut self) {
         let mut not_for_role = Vec::new();
-        let mut later: Vec<(&'static str, Vec<(&'static str, Origin)>)> = Vec::new();
         for (spec, origin) in self.set_by_someone() {
             if !spec.roles.contains(self.role) {
                 not_for_role.push((spec.path, origin));
-            } else if let Effect::Later(used_by) = spec.effect {
-                match later.iter_mut().find(|(known, _)| *known == used_by) {
-                    Some((_, keys)) => keys.push((spec.path, origin)),
-                    None => later.push((used_by, vec![(spec.path, origin)])),
-                }
             }
         }
         if !not_for_role.is_empty() {
             self.notices.push(Notice::NotForRole { role: self.role.name(), keys: not_for_role });
         }
-        let later = later.into_iter().map(|(used_by, keys)| Notice::NotYetInEffect { used_by, keys });
-        self.notices.extend(later);
     }
 }
 

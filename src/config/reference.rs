@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::keys::{BuiltIn, Effect, KeySpec, Limits};
+use super::keys::{BuiltIn, KeySpec, Limits};
 use super::render::yaml_value;
 use super::roles::Role;
 use super::sections::{SECTIONS, keys};
@@ -22,13 +22,9 @@ pub fn reference_markdown() -> String {
         let _ = write!(text, "### `{section}`\n\n{}\n\n", one_line(about));
         text.push_str("| key | value | default | roles | meaning |\n|---|---|---|---|---|\n");
         for spec in *keys {
-            let later = match spec.effect {
-                Effect::Now => String::new(),
-                Effect::Later(used_by) => format!(" *Not yet in effect: for {used_by}.*"),
-            };
             let _ = writeln!(
                 text,
-                "| `{}` | {} | {} | {} | {}{later} |",
+                "| `{}` | {} | {} | {} | {} |",
                 spec.name,
                 value_cell(spec),
                 default_cell(spec),
@@ -104,13 +100,13 @@ fn roles_cell(spec: &KeySpec) -> String {
     if names.len() == Role::ALL.len() { "all".to_owned() } else { names.join(", ") }
 }
 
-/// A commented file with every key that has an effect for the role, at its default; keys without a fixed default
+/// A commented file with every key that the role reads, at its default; keys without a fixed default
 /// stand in comments.
 #[must_use]
 pub fn commented_defaults(role: Role) -> String {
     let mut text = String::new();
     for (section, about, keys) in SECTIONS {
-        let wanted = |spec: &&KeySpec| spec.roles.contains(role) && spec.effect == Effect::Now;
+        let wanted = |spec: &&KeySpec| spec.roles.contains(role);
         let keys: Vec<&KeySpec> = keys.iter().filter(wanted).collect();
         if keys.is_empty() {
             continue;

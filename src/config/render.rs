@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::Loaded;
 use super::errors::Origin;
-use super::keys::{Effect, KeySpec};
+use super::keys::KeySpec;
 use super::sections::SECTIONS;
 
 /// Column at which the comments begin, where the value leaves room.
@@ -37,9 +37,6 @@ fn line(spec: &KeySpec, loaded: &Loaded) -> String {
     let mut remarks = Vec::new();
     if let Some(origin) = loaded.origins.get(spec.path).filter(|origin| **origin != Origin::Default) {
         remarks.push(origin.to_string());
-        if let Effect::Later(_) = spec.effect {
-            remarks.push("not yet in effect".to_owned());
-        }
     }
     if !remarks.is_empty() {
         let pad = COMMENT_COLUMN.saturating_sub(line.chars().count()).max(2);

@@ -8,6 +8,7 @@ use std::fmt::Display;
 use super::errors::{ConfigError, Notice, Origin};
 use super::layers::Layers;
 use super::sections::{Config, key};
+use super::values::SslMode;
 
 /// Judges every rule.
 pub(crate) fn check(config: &Config, layers: &mut Layers) {
@@ -212,12 +213,15 @@ fn required_lists(config: &Config, layers: &mut Layers) {
 }
 
 fn database(config: &Config, layers: &mut Layers) {
+    let verifies = matches!(config.database.ssl_mode, SslMode::VerifyCa | SslMode::VerifyFull);
+    let paths = ["database.ssl_mode", "database.ca_file"];
+    let reason = "checking the server's certificate needs the authorities that may have issued it";
+    conflict(layers, &paths, verifies && config.database.ca_file.is_none(), reason);
     if config.database.host.is_some() || layers.is_broken("database.host") {
         return;
     }
-    let others = ["port", "user", "password", "name", "ssl_mode"];
     let set = super::sections::keys()
-        .find(|spec| spec.section == "database" && others.contains(&spec.name) && layers.is_set(spec.path));
+        .find(|spec| spec.section == "database" && spec.name != "host" && layers.is_set(spec.path));
     if let Some(spec) = set.filter(|spec| spec.roles.contains(layers.role)) {
         advise(layers, spec.path, "without `database.host` no database is used");
     }

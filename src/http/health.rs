@@ -105,10 +105,14 @@ pub(super) struct SchedulerDocument {
 #[derive(Serialize, ToSchema)]
 #[schema(as = ArchiveHealth)]
 pub(super) struct ArchiveDocument {
-    /// `none`: finished tasks stay in the ledger.
+    /// `postgres`; or `none`: finished tasks stay in the ledger.
     kind: &'static str,
-    /// Entries that are not archived yet.
+    /// Finished tasks, circuits and workers that it has not been told of; the same on every coordinator.
     lag: u64,
+    /// Why this node cannot use it; absent when it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    error: Option<String>,
 }
 
 /// What `/health` says when the front desk does not answer.
@@ -149,7 +153,11 @@ impl From<HealthView> for HealthDocument {
                 tasks_assigned: counters.leases_granted,
                 assignments_failed: counters.leases_lost.saturating_add(counters.attempts_failed),
             },
-            archive: ArchiveDocument { kind: "none", lag: 0 },
+            archive: ArchiveDocument {
+                kind: if view.archive.is_configured { "postgres" } else { "none" },
+                lag: view.archive.lag,
+                error: view.archive.error,
+            },
         }
     }
 }
@@ -157,7 +165,11 @@ impl From<HealthView> for HealthDocument {
 fn judge(view: &HealthView) -> HealthStatus {
     if view.raft.fatal_error.is_some() || view.raft.leader_address.is_none() {
         HealthStatus::Unhealthy
-    } else if view.raft.members_missing > 0 || view.raft.is_leader && !view.scheduler_enabled {
+    } else if view.raft.members_missing > 0
+        || view.raft.is_leader && !view.scheduler_enabled
+        || view.archive.error.is_some()
+        || view.archive.is_configured && view.archive.lag > view.archive.lag_max / 2
+    {
         HealthStatus::Degraded
     } else {
         HealthStatus::Healthy

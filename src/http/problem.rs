@@ -59,6 +59,10 @@ pub enum ProblemCode {
     IdempotencyConflict,
     /// A limit is reached; nothing was stored.
     LimitReached,
+    /// The archive has fallen too far behind; nothing was stored.
+    ArchiveBehind,
+    /// The answer may be in the archive, which cannot be read now.
+    ArchiveUnavailable,
     /// Too much at once; nothing was stored.
     Overloaded,
     /// There is no leader to take it; nothing was stored.
@@ -93,9 +97,12 @@ impl ProblemCode {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::IdempotencyConflict => StatusCode::UNPROCESSABLE_ENTITY,
             Self::LimitReached => StatusCode::TOO_MANY_REQUESTS,
-            Self::Overloaded | Self::NoLeader | Self::Unavailable | Self::OutcomeUnknown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::ArchiveBehind
+            | Self::ArchiveUnavailable
+            | Self::Overloaded
+            | Self::NoLeader
+            | Self::Unavailable
+            | Self::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -120,6 +127,8 @@ impl ProblemCode {
             Self::UnsupportedMediaType => "The body's type is not supported",
             Self::IdempotencyConflict => "The idempotency key is taken",
             Self::LimitReached => "A limit is reached",
+            Self::ArchiveBehind => "The archive is too far behind",
+            Self::ArchiveUnavailable => "The archive cannot be read",
             Self::Overloaded => "Too much at once",
             Self::NoLeader => "There is no leader",
             Self::Unavailable => "The node is not available",
@@ -140,7 +149,7 @@ impl ProblemCode {
     /// How long a client does well to wait, in seconds, where waiting helps.
     const fn retry_after_seconds(self) -> Option<u32> {
         match self {
-            Self::LimitReached => Some(5),
+            Self::LimitReached | Self::ArchiveBehind | Self::ArchiveUnavailable => Some(5),
             Self::Overloaded | Self::NoLeader | Self::Unavailable | Self::OutcomeUnknown => Some(1),
             _ => None,
         }

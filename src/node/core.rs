@@ -2,6 +2,7 @@
 //! keeper of keys, over a Raft that runs. Whether the workers are in the same process or far away is not its concern.
 
 use super::{NodeError, parts, pool};
+use crate::actors::archivist::Archivist;
 use crate::actors::clock::Clock;
 use crate::actors::cluster_desk::{ClusterDesk, ClusterDeskHandle};
 use crate::actors::guardian::{GivenUp, Guardian, GuardianHandle};
@@ -79,12 +80,21 @@ impl Core {
                 .await;
         let scheduler =
             Scheduler::launch(&guardian, raft_node.clone(), registry.clone(), parts::policy(config)).await;
+        let archivist = Archivist::launch(
+            &guardian,
+            raft_node.clone(),
+            raft.clone(),
+            parts::archive(config)?,
+            config.coordinator.id.as_str().to_owned(),
+        )
+        .await;
         let desk = TasksParts {
             coordinator_id: config.coordinator.id.as_str().to_owned(),
             node_id: config.raft.node_id.as_str().to_owned(),
             raft: raft_node.clone(),
             verifier,
             scheduler,
+            archivist,
             reducer: pool("reducer", 1, REDUCER_QUEUE)?,
             tree_builder: pool("tree-builder", 1, TREE_QUEUE)?,
             data_key,

@@ -1,13 +1,15 @@
 //! From the configuration's terms to those of the parts.
 
 use super::NodeError;
+use crate::actors::archivist::ArchiveParts;
 use crate::actors::clock::millis;
 use crate::actors::prover_pool::{Groth16Prover, Limits};
 use crate::actors::session::WorkerProfile;
 use crate::actors::worker_registry::LeaseTimes;
-use crate::config::{CircuitName, Config};
+use crate::archive::{ArchiveSettings, ArchiveSslMode, ArchiveStore, RetentionRule, RetentionRules};
+use crate::config::{CircuitName, Config, SslMode};
 use crate::http::{AdminGate, HttpOptions};
-use crate::ledger::{CircuitId, Policy, WorkerId};
+use crate::ledger::{ArchivePolicy, CircuitId, Policy, WorkerId};
 use crate::proof::{KeyStore, catalog};
 use crate::raft::{NodeId, RaftConfig};
 use crate::tls::ClusterToken;
@@ -45,6 +47,41 @@ pub(super) fn policy(config: &Config) -> Policy {
         retention_age_ms: millis(tasks.retention_age),
         retention_count: tasks.retention_count,
     }
+}
+
+/// The archive, when a database is configured. It is not contacted here: it may be away.
+pub(super) fn archive(config: &Config) -> Result<Option<ArchiveParts>, NodeError> {
+    let database = &config.database;
+    let Some(host) = &database.host else { return Ok(None) };
+    let settings = ArchiveSettings {
+        host: host.to_string(),
+        port: database.port,
+        user: database.user.clone(),
+        password: database.password.as_ref().map(|password| password.expose().to_owned()),
+        database: database.name.clone(),
+        ssl_mode: match database.ssl_mode {
+            SslMode::Disable => ArchiveSslMode::Disable,
+            SslMode::Prefer => ArchiveSslMode::Prefer,
+            SslMode::Require => ArchiveSslMode::Require,
+            SslMode::VerifyCa => ArchiveSslMode::VerifyCa,
+            SslMode::VerifyFull => ArchiveSslMode::VerifyFull,
+        },
+        ca_file: database.ca_file.clone(),
+        connections_max: database.connections_max as usize,
+        connect_timeout: database.connect_timeout,
+        statement_timeout: database.statement_timeout,
+    };
+    let store = ArchiveStore::open(settings).map_err(|error| NodeError::Config(error.to_string()))?;
+    let rule = |age| RetentionRule { age: Some(age), count: Some(database.retention_count) };
+    Ok(Some(ArchiveParts {
+        store,
+        policy: ArchivePolicy { backlog_max: database.backlog_max },
+        retention: RetentionRules {
+            completed: rule(database.retention_completed),
+            failed: rule(database.retention_failed),
+            cancelled: rule(database.retention_cancelled),
+        },
+    }))
 }
 
 pub(super) fn lease_times(config: &Config) -> LeaseTimes {

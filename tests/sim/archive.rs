@@ -312,6 +312,8 @@ impl World {
             (self.database.term, self.database.claim) = (term, self.claims);
             return Ok(());
         }
+        // The barrier: what this leader proposed before was applied by now, or never will be.
+        self.under_way.clear();
         self.claims += 1;
         (self.database.term, self.database.claim) = (term, self.claims);
         let standing = self.ledger.archive();

@@ -2,10 +2,11 @@
 //! batch.
 
 use super::{ArchiveParts, Parts};
-use crate::archive::{ArchiveError, ArchiveItem, Claim, ItemContent};
+use crate::archive::{ArchiveError, ArchiveItem, Claim, CoordinatorRow, ItemContent};
 use crate::ledger::{ArchiveStanding, BodyKey, Command, Ledger, OutboxContent, TaskState, Term};
-use crate::raft::Standing;
+use crate::raft::{NodeId, PeerReport, Standing};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Things that one transaction takes: some hundred kilobytes, and few enough that a failed one costs little.
@@ -75,16 +76,14 @@ impl Parts {
         rounded: &mut Rounded,
     ) -> Result<(), RoundError> {
         let Some(term) = term else { return self.look(is_upkeep_due, rounded).await };
-        let wanted = self.archive.as_ref().map(|archive| archive.policy);
         let standing = self.standing().await?;
-        if standing.policy != wanted {
-            self.propose(Command::SetArchive(wanted)).await?;
-            if wanted.is_none() {
-                tracing::warn!("no database is configured any more: finished tasks are no longer archived");
-            }
+        let Some(archive) = &self.archive else { return self.do_without(standing).await };
+        if standing.policy != Some(archive.policy) {
+            rounded.claimed = None;
         }
-        let Some(archive) = &self.archive else { return Ok(()) };
-        let claimed = match rounded.claimed.take() {
+        // Claimed anew now and then, also while nothing is written: a database that was put back to an earlier state shows in
+        // its cursor, and what it lacks may still be here.
+        let claimed = match rounded.claimed.take().filter(|_| !is_upkeep_due) {
             Some(claimed) => claimed,
             None => self.claim(archive, term).await?,
         };
@@ -94,6 +93,15 @@ impl Parts {
         if is_upkeep_due && !has_more {
             self.keep_up(archive, term).await?;
             rounded.was_upkept = true;
+        }
+        Ok(())
+    }
+
+    /// Without a database nothing is kept for one.
+    async fn do_without(&self, standing: ArchiveStanding) -> Result<(), RoundError> {
+        if standing.policy.is_some() {
+            self.propose(Command::SetArchive(None)).await?;
+            tracing::warn!("no database is configured any more: finished tasks are no longer archived");
         }
         Ok(())
     }
@@ -119,6 +127,9 @@ impl Parts {
     /// Takes the cursor over, and brings it and the ledger together where one step of an earlier leader's was lost.
     async fn claim(&self, archive: &ArchiveParts, term: Term) -> Result<Claimed, RoundError> {
         let Some(cluster) = self.service.cluster_id() else { return Err(RoundError::NotLeading) };
+        // A barrier: an `Archived` of this node whose outcome was not known stands before it in the log, or nowhere. It could
+        // otherwise be committed after the cursor was read, and speak of rows that a database put back has lost.
+        self.propose(Command::SetArchive(Some(archive.policy))).await?;
         archive.store.migrate().await?;
         let claim = archive.store.claim(&cluster.to_string(), term, &self.coordinator).await?;
         // Linearizable: a leader that has just been elected may not have applied what its predecessor committed.
@@ -138,7 +149,7 @@ impl Parts {
             );
             self.propose(Command::Rearchive { term }).await?;
         }
-        tracing::info!(epoch = claim.epoch, cursor, "archiving");
+        tracing::debug!(epoch = claim.epoch, cursor, "claimed the archive's cursor");
         Ok(Claimed(claim))
     }
 
@@ -193,6 +204,28 @@ impl Parts {
             tracing::info!(removed, "the archive forgot old tasks");
         }
         Ok(())
+    }
+
+    /// The members, as they said of themselves.
+    fn coordinators(&self, term: Term) -> Vec<CoordinatorRow> {
+        let leader = self.service.status().leader.map(|leader| leader.id);
+        let mut reports: BTreeMap<NodeId, PeerReport> =
+            self.service.peer_reports().into_iter().map(|(node, (report, _))| (node, report)).collect();
+        reports.insert(self.service.node(), self.service.report());
+        let rows = self.service.members().into_iter().map(|member| {
+            let report = reports.get(&member.id);
+            CoordinatorRow {
+                node: member.id.0,
+                http_address: report.map(|report| report.http_address.clone()).unwrap_or_default(),
+                version: report.map(|report| report.version.clone()).unwrap_or_default(),
+                name: member.name,
+                raft_address: member.address,
+                role: if member.standing == Standing::Voter { "voter" } else { "learner" }.to_owned(),
+                is_leader: leader == Some(member.id),
+                term,
+            }
+        });
+        rows.collect()
     }
 
     async fn propose(&self, command: Command) -> Result<(), RoundError> {

@@ -1,13 +1,14 @@
 //! The front desk's handle, and the figures that its health answer is made of.
 
 use super::messages::{
-    Accepted, AwaitTask, Cancel, Cancelled, CapacityView, CircuitView, GetCircuits, GetHealth, GetTask,
-    GetWorkers, HealthView, ListTasks, RaftView, Submit, TaskError, TaskList, TaskView, VerifyProof,
+    Accepted, ArchiveView, AwaitTask, Cancel, Cancelled, CapacityView, CircuitView, GetCircuits, GetHealth,
+    GetTask, GetWorkers, HealthView, ListTasks, RaftView, Submit, TaskError, TaskList, TaskView, VerifyProof,
     WorkerView, WorkersView,
 };
 use super::{SubmitAs, Tasks};
+use crate::actors::archivist::ArchiveHealth;
 use crate::actors::ask::{Address, Ask, AskError};
-use crate::ledger::{Counters, Ledger, TaskId, TaskStatus, WorkerState};
+use crate::ledger::{ArchiveStanding, Counters, Ledger, TaskId, TaskStatus, WorkerState};
 use crate::raft::{RaftStatus, Role};
 use actix::{Context, Handler, Message};
 use std::time::Duration;
@@ -111,6 +112,16 @@ impl TasksHandle {
                 AskError::NoReply(_) => TaskError::OutcomeUnknown { task: None, reason: error.to_string() },
             })
         })
+    }
+}
+
+/// The archive, as the ledger and this node see it.
+pub(super) fn archive_view(standing: &ArchiveStanding, health: ArchiveHealth) -> ArchiveView {
+    ArchiveView {
+        is_configured: health.is_configured,
+        lag: standing.lag,
+        lag_max: standing.policy.map_or(0, |policy| policy.backlog_max),
+        error: health.error,
     }
 }
 

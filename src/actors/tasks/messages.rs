@@ -150,11 +150,20 @@ pub struct ListTasks {
     /// Which tasks.
     pub filter: TaskFilter,
     /// From a previous page.
-    pub before: Option<u64>,
+    pub before: Option<ListPlace>,
     /// How many at most.
     pub limit: u16,
     /// How current the answer must be.
     pub consistency: Consistency,
+}
+
+/// Where a page of a list begins: below this, exclusively.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListPlace {
+    /// Of an earlier cluster's tasks in the same archive; `None`: this cluster's.
+    pub epoch: Option<i64>,
+    /// The sequence number; `None`: from the newest.
+    pub sequence: Option<u64>,
 }
 
 /// A part of a list, newest first.
@@ -163,7 +172,7 @@ pub struct TaskList {
     /// The tasks' records.
     pub tasks: Vec<Task>,
     /// Where the next page begins.
-    pub next_before: Option<u64>,
+    pub next_before: Option<ListPlace>,
     /// How current this is.
     pub as_of: AsOf,
 }
@@ -253,6 +262,21 @@ pub struct HealthView {
     pub tasks: Vec<(TaskStatus, u64)>,
     /// Bytes of open tasks' inputs.
     pub open_input_bytes: u64,
+    /// The archive.
+    pub archive: ArchiveView,
+}
+
+/// How the archive does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveView {
+    /// Whether there is one.
+    pub is_configured: bool,
+    /// What it has not been told yet, the same on every coordinator.
+    pub lag: u64,
+    /// With so much waiting for it, no task is taken.
+    pub lag_max: u64,
+    /// Why this node cannot use it, if it cannot.
+    pub error: Option<String>,
 }
 
 /// Raft, as one node sees it.
@@ -339,6 +363,12 @@ pub enum TaskError {
     /// *Unavailable*: a limit is reached; nothing was stored.
     #[error("{0}")]
     LimitReached(String),
+    /// *Unavailable*: the archive has fallen too far behind; nothing was stored.
+    #[error("{0}")]
+    ArchiveBehind(String),
+    /// *Unavailable*: the answer may be in the archive, which cannot be read.
+    #[error("{0}")]
+    ArchiveUnavailable(String),
     /// *Unavailable*: too much at once; nothing was stored.
     #[error("{0}")]
     Overloaded(String),

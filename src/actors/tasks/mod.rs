@@ -4,6 +4,7 @@
 //! tree that it came from is not kept anywhere. No request waits in its client's task: a client that hangs up leaves either
 //! a whole task or none.
 
+mod archived;
 mod handle;
 pub mod messages;
 mod reduce;
@@ -13,6 +14,7 @@ mod wait;
 pub use handle::TasksHandle;
 pub(in crate::actors) use reduce::{as_field_elements, open as open_input};
 
+use super::archivist::ArchivistHandle;
 use super::ask::{Ask, AskError, ReplyTo};
 use super::cpu_pool::CpuPool;
 use super::events::{Committed, Completeness, LeadershipChanged, Subscriber};
@@ -22,7 +24,7 @@ use super::scheduler::SchedulerHandle;
 use super::verifier::{CheckError, CheckProof, VerifierHandle};
 use crate::ledger::{
     BodyKey, Circuit, CircuitId, Command, Event, KeyAnswer, Ledger, LimitedResource, NewTask, Rejection,
-    Reply, TaskFilter, TaskId, TaskState, TenantId, Worker,
+    Reply, TaskId, TaskState, TenantId, Worker,
 };
 use crate::proof::catalog;
 use crate::raft::{ProposeError, ReadError};
@@ -30,8 +32,7 @@ use crate::sealing::DataKey;
 use actix::{Actor, Context, Handler, Message};
 use messages::{
     Accepted, AwaitTask, Cancel, Cancelled, CircuitView, Consistency, GetCircuits, GetHealth, GetTask,
-    GetWorkers, HealthView, ListTasks, Submit, TaskError, TaskList, TaskOptions, TaskView, VerifyProof,
-    WorkerView,
+    GetWorkers, HealthView, ListTasks, Submit, TaskError, TaskOptions, TaskView, VerifyProof, WorkerView,
 };
 use reduce::{QUICK_LEAVES_MAX, Raw, Reduced};
 use reducer::Reducer;
@@ -62,6 +63,7 @@ pub(super) struct Desk {
     raft: RaftNodeHandle,
     verifier: VerifierHandle,
     scheduler: SchedulerHandle,
+    archivist: ArchivistHandle,
     reducer: Reducer,
     tree_builder: Reducer,
     waiters: Waiters,
@@ -86,6 +88,8 @@ pub struct TasksParts {
     pub verifier: VerifierHandle,
     /// Its state is shown in the health.
     pub scheduler: SchedulerHandle,
+    /// Has what the ledger has forgotten.
+    pub archivist: ArchivistHandle,
     /// Threads on which small submissions are reduced.
     pub reducer: CpuPool,
     /// Threads for large trees, which take seconds: the small ones do not wait behind them.
@@ -103,6 +107,7 @@ impl Tasks {
             raft,
             verifier,
             scheduler,
+            archivist,
             reducer,
             tree_builder,
             data_key,
@@ -115,6 +120,7 @@ impl Tasks {
             raft: raft.clone(),
             verifier,
             scheduler,
+            archivist,
             reducer: Reducer::new(reducer, data_key.clone()),
             tree_builder: Reducer::new(tree_builder, data_key),
             waiters,
@@ -280,14 +286,16 @@ impl Desk {
             Some((task.clone(), ledger.waiting_for(task, now), ledger.queue_position(task)))
         };
         let answer = self.raft.query(question, consistency).await.map_err(query_error)?;
-        let (task, waiting_for, queue_position) = answer.value.ok_or(TaskError::UnknownTask(id))?;
+        let Some((task, waiting_for, queue_position)) = answer.value else {
+            return self.archived_view(tenant, id, answer.as_of).await;
+        };
         let proof = match task.state {
             TaskState::Completed { .. } => self.raft.body(BodyKey::Proof(id)).await.map_err(body_error)?,
             _ => None,
         };
         if proof.is_none() && matches!(task.state, TaskState::Completed { .. }) {
             // Retention took it between the two reads.
-            return Err(TaskError::UnknownTask(id));
+            return self.archived_view(tenant, id, answer.as_of).await;
         }
         Ok(TaskView { task, proof, waiting_for, queue_position, as_of: answer.as_of })
     }
@@ -307,20 +315,15 @@ impl Desk {
         }
     }
 
-    async fn list(self, request: ListTasks) -> Result<TaskList, TaskError> {
-        let ListTasks { tenant, filter, before, limit, consistency } = request;
-        let question = move |ledger: &Ledger| list(ledger, tenant, &filter, before, limit);
-        let answer = self.raft.query(question, consistency).await.map_err(query_error)?;
-        let (tasks, next_before) = answer.value;
-        Ok(TaskList { tasks, next_before, as_of: answer.as_of })
-    }
-
     async fn cancel(self, request: Cancel) -> Result<Cancelled, TaskError> {
         let Cancel { tenant, task } = request;
         let command = Command::CancelTask { tenant, task, at: self.raft.now() };
         let decided = self.raft.propose(command).await.map_err(|error| propose_error(error, None))?;
-        decided.reply.map_err(rejection_error)?;
-        Ok(Cancelled { task, commit_index: decided.index })
+        match decided.reply {
+            Ok(_) => Ok(Cancelled { task, commit_index: decided.index }),
+            Err(Rejection::UnknownTask(_)) => Err(self.unknown(tenant, task).await),
+            Err(rejection) => Err(rejection_error(rejection)),
+        }
     }
 
     async fn verify(self, request: VerifyProof) -> Result<bool, TaskError> {
@@ -369,9 +372,11 @@ impl Desk {
     }
 
     async fn health(self, _: GetHealth) -> Result<HealthView, TaskError> {
-        let (counts, totals) = self
+        let (counts, totals, standing) = self
             .raft
-            .local(|ledger: &Ledger| (handle::count_workers(ledger), handle::totals(ledger)))
+            .local(|ledger: &Ledger| {
+                (handle::count_workers(ledger), handle::totals(ledger), ledger.archive())
+            })
             .await
             .map_err(query_error)?;
         let (mut workers, capacity) = counts;
@@ -386,6 +391,7 @@ impl Desk {
             counters,
             tasks,
             open_input_bytes,
+            archive: handle::archive_view(&standing, self.archivist.health()),
         })
     }
 }
@@ -400,19 +406,6 @@ fn accepted(id: TaskId, decided: Result<Decided, ProposeError>) -> Result<Accept
         Reply::Done => return Err(TaskError::Internal("the ledger gave no task id".into())),
     };
     Ok(Accepted { task, answer, commit_index: decided.index })
-}
-
-type ListedTasks = (Vec<crate::ledger::Task>, Option<u64>);
-
-fn list(
-    ledger: &Ledger,
-    tenant: TenantId,
-    filter: &TaskFilter,
-    before: Option<u64>,
-    limit: u16,
-) -> ListedTasks {
-    let page = ledger.list(tenant, filter, before, usize::from(limit));
-    (page.tasks, page.next_before)
 }
 
 /// A registered circuit by its name, or by the digest of its verifying key.
@@ -446,6 +439,9 @@ fn rejection_error(rejection: Rejection) -> TaskError {
             what: LimitedResource::OpenTasks | LimitedResource::OpenInputBytes,
             ..
         } => TaskError::LimitReached(rejection.to_string()),
+        Rejection::LimitReached { what: LimitedResource::ArchiveBacklog, .. } => {
+            TaskError::ArchiveBehind(rejection.to_string())
+        }
         other => TaskError::Internal(other.to_string()),
     }
 }

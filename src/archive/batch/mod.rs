@@ -1,6 +1,6 @@
 //! Writing a batch: one transaction that first moves the cursor, then writes the rows.
 //!
-//! Refused before anything is sent: a batch whose positions do not follow one another from the claim's, and an open task.
+//! Refused before anything is sent: a batch whose positions do not ascend from the claim's, and an open task.
 //! Within a batch the last state of a thing wins, so that each row is written once. A batch of any size is at most eight statements.
 
 mod columns;
@@ -61,7 +61,7 @@ impl ArchiveStore {
     ///
     /// # Errors
     /// `Fenced` when the claim was taken over, or the cursor is elsewhere: claim again. `Unavailable`, also when the outcome is
-    /// unknown: claim again, the new claim's position tells. `Rejected` when the items have a gap or an open task, or the
+    /// unknown: claim again, the new claim's position tells. `Rejected` when the items are out of order or one is an open task, or the
     /// server refuses the rows; nothing was written.
     pub async fn write_batch(
         &self,
@@ -104,13 +104,14 @@ impl ArchiveStore {
     }
 }
 
-/// The last position of items that follow one another from `from`.
+/// The last position of items that stand behind `from`, in ascending order. A position may be missing: what stood there has
+/// changed and stands further on.
 fn check_positions(from: u64, items: &[ArchiveItem]) -> Result<u64, ArchiveError> {
     items.iter().try_fold(from, |before, item| {
-        if before.checked_add(1) == Some(item.position) {
+        if item.position > before {
             return Ok(item.position);
         }
-        let detail = format!("position {} does not follow {before}", item.position);
+        let detail = format!("position {} does not come after {before}", item.position);
         Err(ArchiveError::Rejected { operation: OPERATION, detail })
     })
 }
