@@ -19,13 +19,17 @@ esac
 
 step() { printf '\n== %s\n' "$*"; }
 
-need() { # need COMMAND PACKAGE
-    command -v "$1" > /dev/null && return
+have() { # have COMMAND or have 'PATTERN OF A PATH'
+    case "$1" in */*) compgen -G "$1" > /dev/null ;; *) command -v "$1" > /dev/null ;; esac
+}
+
+need() { # need COMMAND PACKAGE, or need 'PATTERN OF A PATH' PACKAGE
+    have "$1" && return
     if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
         step "installing $2"
         apt-get update -qq && apt-get install -y -qq "$2" > /dev/null
     fi
-    command -v "$1" > /dev/null || { echo "missing: $1 (Debian package $2)" >&2; exit 1; }
+    have "$1" || { echo "missing: $1 (Debian package $2)" >&2; exit 1; }
 }
 
 step "tools"
@@ -36,6 +40,8 @@ need iptables iptables
 need setpriv util-linux
 need curl curl # the walk-through of the quick start runs its commands as they are written
 need jq jq
+# Tests make servers of their own; the one that Debian may start with the package is not used.
+need '/usr/lib/postgresql/*/bin/initdb' postgresql
 cargo fmt --version > /dev/null || { echo "missing: rustfmt; rustup component add rustfmt" >&2; exit 1; }
 cargo clippy --version > /dev/null || { echo "missing: clippy; rustup component add clippy" >&2; exit 1; }
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/zkpnet/target}"
