@@ -4,10 +4,11 @@
 //! prove them with Groth16 on BLS12-381; every proof is verified before anyone hears of it.
 //!
 //! Modules in reading order. Imports run one way (`tests/tidy.rs` holds it):
-//! `ledger`, `proof`, `codec`, `tls` ← `sealing`, `raft` ← `actors` ← `http`, `rpc` ← `gateway` ← `cli` ← `node` ← `main`;
+//! `ledger`, `proof`, `codec`, `tls` ← `sealing`, `raft` ← `backup`, `actors` ← `http`, `rpc` ← `gateway` ← `cli` ← `node` ← `main`;
 //! `config` stands beside, and `planted` below everything (empty unless a test asks for its defects).
 
 pub mod actors;
+pub mod backup;
 pub mod cli;
 pub mod codec;
 pub mod config;
