@@ -4,11 +4,12 @@
 //! prove them with Groth16 on BLS12-381; every proof is verified before anyone hears of it.
 //!
 //! Modules in reading order. Imports run one way (`tests/tidy.rs` holds it):
-//! `ledger`, `proof`, `codec`, `tls` ← `sealing`, `raft`, `archive` ← `actors` ← `http`, `rpc` ← `gateway` ← `cli` ← `node` ← `main`;
+//! `ledger`, `proof`, `codec`, `tls` ← `sealing`, `raft`, `archive` ← `backup`, `actors` ← `http`, `rpc` ← `gateway` ← `cli` ← `node` ← `main`;
 //! `config` stands beside, and `planted` below everything (empty unless a test asks for its defects).
 
 pub mod actors;
 pub mod archive;
+pub mod backup;
 pub mod cli;
 pub mod codec;
 pub mod config;

@@ -78,20 +78,29 @@ impl DataKey {
     /// When the file cannot be read or written, or holds something else.
     pub fn load_or_create(path: &Path) -> Result<Self, DataKeyError> {
         let io = |source| DataKeyError::Io { path: path.into(), source };
+        if let Some(key) = Self::load(path)? {
+            return Ok(key);
+        }
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        OsRng.fill_bytes(bytes.as_mut());
+        write_private(path, hex::encode(bytes.as_ref()).as_bytes()).map_err(io)?;
+        Ok(Self::from_bytes(&bytes))
+    }
+
+    /// Reads the key from a file of 64 hexadecimal digits; `None` when there is no file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds something else.
+    pub fn load(path: &Path) -> Result<Option<Self>, DataKeyError> {
         match std::fs::read_to_string(path).map(Zeroizing::new) {
             Ok(text) => {
                 let mut bytes = Zeroizing::new([0; KEY_BYTES]);
                 hex::decode_to_slice(text.trim(), bytes.as_mut())
                     .map_err(|_| DataKeyError::Malformed { path: path.into() })?;
-                Ok(Self::from_bytes(&bytes))
+                Ok(Some(Self::from_bytes(&bytes)))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-                OsRng.fill_bytes(bytes.as_mut());
-                write_private(path, hex::encode(bytes.as_ref()).as_bytes()).map_err(io)?;
-                Ok(Self::from_bytes(&bytes))
-            }
-            Err(error) => Err(io(error)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DataKeyError::Io { path: path.into(), source }),
         }
     }
 

@@ -17,16 +17,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("raft", &["planted", "ledger", "codec", "tls"]),
     ("archive", &["ledger"]),
+    ("backup", &["ledger", "proof", "sealing", "raft"]),
     ("actors", &["planted", "ledger", "proof", "codec", "sealing", "raft", "archive"]),
-    ("http", &["ledger", "proof", "raft", "archive", "actors"]),
+    ("http", &["ledger", "proof", "raft", "backup", "actors"]),
     ("rpc", &["ledger", "proof", "codec", "tls", "actors"]),
     ("gateway", &["ledger", "http"]),
-    ("cli", &["ledger", "proof", "config", "http", "raft", "tls"]),
+    ("cli", &["ledger", "proof", "config", "http", "raft", "backup", "tls"]),
     (
         "node",
         &[
-            "ledger", "proof", "codec", "tls", "sealing", "config", "raft", "archive", "actors", "http",
-            "rpc", "gateway", "cli",
+            "ledger", "proof", "codec", "tls", "sealing", "config", "raft", "archive", "backup", "actors",
+            "http", "rpc", "gateway", "cli",
         ],
     ),
 ];

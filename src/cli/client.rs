@@ -4,6 +4,7 @@ use super::output::printable;
 use anyhow::{Context, bail};
 use serde_json::Value;
 use std::fmt;
+use std::io::Read;
 use std::time::Duration;
 use ureq::http::Uri;
 use ureq::{Agent, RequestBuilder};
@@ -123,6 +124,47 @@ impl Client {
         })
     }
 
+    /// Asks for something large, to be read as a stream; the whole must be there within `limit`.
+    pub(super) fn download(
+        &self,
+        path: &str,
+        token: Option<&str>,
+        limit: Duration,
+    ) -> Result<impl Read + use<>, CallError> {
+        let mut request = self.agent.get(self.url(path));
+        if let Some(token) = token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let config = request.config().timeout_global(Some(limit));
+        let request = config.timeout_recv_response(Some(EXCHANGE_TIMEOUT)).build();
+        let response = request.call().map_err(|error| self.lost(&error))?;
+        let status = response.status().as_u16();
+        let mut body = response.into_body();
+        if (200..300).contains(&status) {
+            return Ok(body.into_with_config().limit(u64::MAX).reader());
+        }
+        let text = body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        Err(self.refusal(status, &text.map_err(|error| self.lost(&error))?))
+    }
+
+    /// What a connection that broke is told as.
+    pub(super) fn lost(&self, error: &dyn fmt::Display) -> CallError {
+        CallError::NoAnswer { base: self.base.clone(), reason: error.to_string() }
+    }
+
+    /// What an answer without success says.
+    fn refusal(&self, status: u16, body: &[u8]) -> CallError {
+        match serde_json::from_slice::<Value>(body) {
+            Ok(problem) if problem.get("code").is_some() => {
+                let text = |name| super::output::member(&problem, name);
+                let (detail, code) = (text("detail"), text("code"));
+                let (request_id, task_id) = (text("request_id"), text("task_id"));
+                CallError::Problem { status, detail, code, request_id, task_id }
+            }
+            _ => CallError::Strange { base: self.base.clone(), reason: format!("status {status}") },
+        }
+    }
+
     fn url(&self, path_and_query: &str) -> String {
         format!("{}{path_and_query}", self.base)
     }
@@ -133,28 +175,18 @@ impl Client {
         wait: Duration,
         send: impl FnOnce(RequestBuilder<B>) -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<Value, CallError> {
-        let no_answer =
-            |error: ureq::Error| CallError::NoAnswer { base: self.base.clone(), reason: error.to_string() };
+        let no_answer = |error: ureq::Error| self.lost(&error);
         let strange = |reason: String| CallError::Strange { base: self.base.clone(), reason };
         let request = request.config().timeout_global(Some(EXCHANGE_TIMEOUT + wait)).build();
         let mut response = send(request).map_err(no_answer)?;
         let status = response.status().as_u16();
         let body =
             response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(no_answer)?;
-        let parsed: Result<Value, _> = serde_json::from_slice(&body);
         if (200..300).contains(&status) {
-            return parsed
+            return serde_json::from_slice(&body)
                 .map_err(|error| strange(format!("status {status} with a body that is not JSON ({error})")));
         }
-        match parsed {
-            Ok(problem) if problem.get("code").is_some() => {
-                let text = |name| super::output::member(&problem, name);
-                let (detail, code) = (text("detail"), text("code"));
-                let (request_id, task_id) = (text("request_id"), text("task_id"));
-                Err(CallError::Problem { status, detail, code, request_id, task_id })
-            }
-            _ => Err(strange(format!("status {status}"))),
-        }
+        Err(self.refusal(status, &body))
     }
 }
 

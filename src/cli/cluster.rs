@@ -1,5 +1,6 @@
 //! `zkpnet cluster`: the members in one table, and an operator's changes of it.
 
+use super::backup;
 use super::client::{CallError, Client, percent_encode};
 use super::output::{self, Format, Printer, member, table};
 use super::{Failure, Verdict};
@@ -29,6 +30,10 @@ enum ClusterCommand {
     Demote(MemberArgs),
     /// Let a member go for good; its number is never given again
     Remove(MemberArgs),
+    /// Store everything that a new cluster needs in one file, but for the data key
+    Backup(backup::BackupArgs),
+    /// Make a backup into the first coordinator of a new cluster; asks nobody
+    Restore(backup::RestoreArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -116,6 +121,8 @@ pub(super) fn run(args: ClusterArgs) -> Result<Verdict, Failure> {
         ClusterCommand::Promote(args) => change_member("promote", &args),
         ClusterCommand::Demote(args) => change_member("demote", &args),
         ClusterCommand::Remove(args) => change_member("remove", &args),
+        ClusterCommand::Backup(args) => backup::backup(&args),
+        ClusterCommand::Restore(args) => backup::restore(&args),
     }
 }
 

@@ -7,6 +7,7 @@
 //! that is not well); 2 wrong usage, files or configuration; 3 no answer (not reachable, too busy, outcome unknown, or not
 //! ended within `--wait`).
 
+mod backup;
 mod bench;
 mod circuit;
 mod client;

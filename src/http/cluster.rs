@@ -279,7 +279,7 @@ fn decode(action: Action, body: Json) -> Result<ChangeCluster, FieldError> {
 const TEXT_BYTES_MAX: usize = 255;
 
 /// Lets those pass who know the cluster's token; everybody, where there is none.
-fn require_admin(request: &HttpRequest, state: &AppState) -> Result<(), Problem> {
+pub(super) fn require_admin(request: &HttpRequest, state: &AppState) -> Result<(), Problem> {
     let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = given.and_then(|value| value.strip_prefix("Bearer "));
     if state.admin.allows(token) {

@@ -8,6 +8,7 @@
 //! and `refusals` (errors), `body`, `json`, `fields`, `query` (reading requests strictly), then the handlers: `tasks`,
 //! `proofs`, `circuits`, `health`, `metrics`, `openapi`, `root`.
 
+mod backup;
 mod body;
 mod circuits;
 mod cluster;

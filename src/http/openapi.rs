@@ -2,7 +2,7 @@
 //!
 //! `tests/api/openapi.json` holds it: a change of the API is a change of that file, in the same commit.
 
-use super::{circuits, cluster, health, metrics, proofs, root, tasks, workers};
+use super::{backup, circuits, cluster, health, metrics, proofs, root, tasks, workers};
 use actix_web::HttpResponse;
 use std::sync::LazyLock;
 use utoipa::OpenApi;
@@ -24,6 +24,7 @@ use utoipa::OpenApi;
         circuits::verifying_key,
         cluster::get,
         cluster::change,
+        backup::take,
         workers::list,
         health::health,
         health::livez,

@@ -3,7 +3,7 @@
 //! Every path takes HEAD where it takes GET, and answers 405 with `Allow` to any other method; everything else is 404.
 
 use super::problem::{Problem, ProblemCode};
-use super::{circuits, cluster, health, metrics, openapi, proofs, root, tasks, workers};
+use super::{backup, circuits, cluster, health, metrics, openapi, proofs, root, tasks, workers};
 use actix_web::{Handler, HttpResponse, Resource, Responder, web};
 
 /// Adds all routes.
@@ -24,6 +24,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(get("/api/v1/circuits/{id}", circuits::get))
         .service(get("/api/v1/circuits/{id}/verifying-key", circuits::verifying_key))
         .service(get("/api/v1/cluster", cluster::get))
+        .service(get("/api/v1/cluster/backup", backup::take))
         .service(post("/api/v1/cluster/{action}", cluster::change))
         .service(get("/api/v1/workers", workers::list))
         .service(get("/health", health::health))

@@ -2,6 +2,7 @@
 
 use crate::actors::cluster_desk::ClusterDeskHandle;
 use crate::actors::tasks::TasksHandle;
+use crate::backup::BackupDesk;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,8 @@ pub struct AppState {
     pub readiness: Readiness,
     /// The process's recorder.
     pub metrics: PrometheusHandle,
+    /// Who takes backups.
+    pub backups: Option<BackupDesk>,
 }
 
 impl AppState {
@@ -33,7 +36,14 @@ impl AppState {
         readiness: Readiness,
         metrics: PrometheusHandle,
     ) -> Self {
-        Self { tasks, cluster, admin, readiness, metrics }
+        Self { tasks, cluster, admin, readiness, metrics, backups: None }
+    }
+
+    /// The same, on a node that backups can be taken of.
+    #[must_use]
+    pub fn with_backups(mut self, desk: BackupDesk) -> Self {
+        self.backups = Some(desk);
+        self
     }
 }
 

@@ -65,6 +65,7 @@ impl Coordinator {
         let readiness = Readiness::starting();
         let (tasks, cluster) = (core.tasks.clone(), core.cluster.clone());
         let state = AppState::new(tasks, cluster, parts::admin_gate(config)?, readiness.clone(), metrics);
+        let state = state.with_backups(core.backups.clone());
         let server = http::start(&parts::http_options(config), state)?;
         let rpc = serve_workers(config, &core, &security).await?;
 

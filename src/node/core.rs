@@ -13,6 +13,7 @@ use crate::actors::scheduler::Scheduler;
 use crate::actors::tasks::{Tasks, TasksHandle, TasksParts};
 use crate::actors::verifier::Verifier;
 use crate::actors::worker_registry::{WorkerRegistry, WorkerRegistryHandle};
+use crate::backup::BackupDesk;
 use crate::config::Config;
 use crate::proof::KeyStore;
 use crate::raft::{EventStream, RaftService};
@@ -56,6 +57,7 @@ pub(super) struct Core {
     pub(super) tasks: TasksHandle,
     pub(super) cluster: ClusterDeskHandle,
     pub(super) store: KeyStore,
+    pub(super) backups: BackupDesk,
     pub(super) guardian: GuardianHandle,
     given_up: mpsc::Receiver<GivenUp>,
 }
@@ -69,6 +71,7 @@ impl Core {
         events: EventStream,
     ) -> Result<Self, NodeError> {
         let Files { data_key, store } = files;
+        let backups = BackupDesk::new(raft.clone(), store.clone(), data_key.print());
         let (guardian, given_up) = Guardian::launch();
         let raft_node = RaftNode::launch(&guardian, raft.clone(), events, Clock::start()).await;
         let verifier_pool =
@@ -107,7 +110,7 @@ impl Core {
         let key_maker = pool("key-maker", 1, 1)?;
         KeyKeeper::launch(&guardian, raft_node.clone(), store.clone(), key_maker, spread, preload).await;
         let cluster = ClusterDesk::launch(&guardian, raft.clone()).await;
-        Ok(Self { raft, raft_node, registry, tasks, cluster, store, guardian, given_up })
+        Ok(Self { raft, raft_node, registry, tasks, cluster, store, backups, guardian, given_up })
     }
 
     /// Comes back when the node cannot go on: an actor that was given up, or Raft's fatal error.

@@ -75,6 +75,18 @@ pub enum StoreError {
         /// Why.
         source: RestoreError,
     },
+    /// A folder that is to become a node's holds something already.
+    #[error("{} is not empty: a restore wants an empty folder; move what is there away, or name another one", directory.display())]
+    NotEmpty {
+        /// The folder.
+        directory: PathBuf,
+    },
+    /// A restore was interrupted.
+    #[error("a restore into {} has begun and has not ended: run `zkpnet cluster restore` again, or empty the folder", directory.display())]
+    Unfinished {
+        /// The folder.
+        directory: PathBuf,
+    },
     /// A database operation failed; often a full or failing disk.
     #[error("{doing} {} failed: {source}; check the disk's space and health, then restart this node", file.display())]
     Database {

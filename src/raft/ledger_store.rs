@@ -18,6 +18,7 @@ use crate::ledger::{BodyKey, BodyOp, Ledger, Record, RecordKey};
 use redb::{Durability, ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -170,17 +171,19 @@ impl LedgerStore {
         codec::decode(value.value()).map_err(damaged(file, "meta", PROGRESS.as_bytes()))
     }
 
-    /// Copies all records and bodies of the view. Blocks.
-    pub(super) fn export(
+    /// Copies all records and bodies of the view; `each` sees every record's key and value. Blocks.
+    pub(super) fn export<W: Write>(
         &self,
         view: &ReadTransaction,
-        writer: &mut SnapshotWriter,
+        writer: &mut SnapshotWriter<W>,
+        mut each: impl FnMut(&[u8], &[u8]),
     ) -> Result<(), StoreError> {
         let file = &*self.file;
         let table = view.open_table(RECORDS).map_err(file.failed("reading"))?;
         for item in table.iter().map_err(file.failed("reading"))? {
             let (key, value) = item.map_err(file.failed("reading"))?;
             codec::open_frame(value.value()).map_err(damaged(file, "records", key.value()))?;
+            each(key.value(), value.value());
             writer.record(key.value(), value.value())?;
         }
         let table = view.open_table(BODIES).map_err(file.failed("reading"))?;
@@ -281,12 +284,15 @@ fn damaged<'a>(
     }
 }
 
+/// What the keys of circuits' records begin with.
+pub(super) const CIRCUIT_KIND: u8 = 1;
+
 /// A record's key: one byte for the kind, then the id as it is.
 pub(super) fn record_key(key: &RecordKey) -> Vec<u8> {
     let position;
     let (kind, id): (u8, &[u8]) = match key {
         RecordKey::Meta => (0, &[]),
-        RecordKey::Circuit(id) => (1, id.as_str().as_bytes()),
+        RecordKey::Circuit(id) => (CIRCUIT_KIND, id.as_str().as_bytes()),
         RecordKey::Worker(id) => (2, id.as_str().as_bytes()),
         RecordKey::Task(id) => (3, id.0.as_bytes()),
         RecordKey::Archive => (4, &[]),

@@ -4,6 +4,7 @@
 //! of Raft's state ([`status`]), and the management of the cluster ([`manage`]). Every call is bounded in time, and every refusal says whether the command may still take effect.
 
 mod batcher;
+mod freeze;
 pub(super) mod local;
 mod manage;
 pub(super) mod peers;

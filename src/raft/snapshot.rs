@@ -29,11 +29,11 @@ const KEY_BYTES_MAX: u32 = 1024;
 const VALUE_BYTES_MAX: u32 = (codec::DECODE_BYTES_MAX + codec::HEADER_BYTES) as u32;
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Writes a snapshot that nobody can see yet.
+/// Writes a snapshot that nobody can see yet: to a file of its own, or into something larger.
 #[derive(Debug)]
-pub(super) struct SnapshotWriter {
+pub(super) struct SnapshotWriter<W = BufWriter<File>> {
     path: PathBuf,
-    file: BufWriter<File>,
+    out: W,
     hasher: blake3::Hasher,
     records: u64,
     bodies: u64,
@@ -42,9 +42,25 @@ pub(super) struct SnapshotWriter {
 impl SnapshotWriter {
     pub(super) fn create(path: &Path, meta: &SnapshotMeta) -> Result<Self, StoreError> {
         let file = File::create(path).map_err(file_error(path, "creating"))?;
+        Self::new(BufWriter::with_capacity(BUFFER_BYTES, file), path, meta)
+    }
+
+    /// Ends the file and waits until it is on disk; gives its size.
+    pub(super) fn finish(self) -> Result<u64, StoreError> {
+        let path = self.path.clone();
+        let out = self.end()?;
+        let file = out.into_inner().map_err(|error| file_error(&path, "writing")(error.into_error()))?;
+        file.sync_all().map_err(file_error(&path, "syncing"))?;
+        file.metadata().map(|metadata| metadata.len()).map_err(file_error(&path, "reading"))
+    }
+}
+
+impl<W: Write> SnapshotWriter<W> {
+    /// Begins a snapshot; `path` is what errors call it.
+    pub(super) fn new(out: W, path: &Path, meta: &SnapshotMeta) -> Result<Self, StoreError> {
         let mut writer = Self {
             path: path.to_owned(),
-            file: BufWriter::with_capacity(BUFFER_BYTES, file),
+            out,
             hasher: blake3::Hasher::new(),
             records: 0,
             bodies: 0,
@@ -66,19 +82,20 @@ impl SnapshotWriter {
         self.item(KIND_BODY, key, value)
     }
 
-    /// Ends the file and waits until it is on disk; gives its size.
-    pub(super) fn finish(mut self) -> Result<u64, StoreError> {
+    /// Writes the end, and gives what was written to back.
+    pub(super) fn end(mut self) -> Result<W, StoreError> {
         let (records, bodies) = (self.records.to_le_bytes(), self.bodies.to_le_bytes());
         self.put(&[KIND_END])?;
         self.put(&records)?;
         self.put(&bodies)?;
         let hash = self.hasher.finalize();
         self.put(hash.as_bytes())?;
-        let path = self.path;
-        let file =
-            self.file.into_inner().map_err(|error| file_error(&path, "writing")(error.into_error()))?;
-        file.sync_all().map_err(file_error(&path, "syncing"))?;
-        file.metadata().map(|metadata| metadata.len()).map_err(file_error(&path, "reading"))
+        Ok(self.out)
+    }
+
+    /// How many records and bodies there are so far.
+    pub(super) const fn counts(&self) -> (u64, u64) {
+        (self.records, self.bodies)
     }
 
     fn item(&mut self, kind: u8, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
@@ -91,7 +108,7 @@ impl SnapshotWriter {
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.hasher.update(bytes);
-        self.file.write_all(bytes).map_err(file_error(&self.path, "writing"))
+        self.out.write_all(bytes).map_err(file_error(&self.path, "writing"))
     }
 }
 
@@ -104,9 +121,9 @@ pub(super) enum Item {
 
 /// Reads a snapshot from its beginning; what it says counts once the end has been reached without an error.
 #[derive(Debug)]
-pub(super) struct SnapshotReader {
+pub(super) struct SnapshotReader<R = BufReader<File>> {
     path: PathBuf,
-    file: BufReader<File>,
+    source: R,
     hasher: blake3::Hasher,
     meta: SnapshotMeta,
     records: u64,
@@ -117,9 +134,16 @@ pub(super) struct SnapshotReader {
 impl SnapshotReader {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let file = File::open(path).map_err(file_error(path, "opening"))?;
+        Self::new(BufReader::with_capacity(BUFFER_BYTES, file), path)
+    }
+}
+
+impl<R: Read> SnapshotReader<R> {
+    /// Begins to read; `path` is what errors call it.
+    pub(super) fn new(source: R, path: &Path) -> Result<Self, StoreError> {
         let mut reader = Self {
             path: path.to_owned(),
-            file: BufReader::with_capacity(BUFFER_BYTES, file),
+            source,
             hasher: blake3::Hasher::new(),
             meta: SnapshotMeta::default(),
             records: 0,
@@ -134,6 +158,16 @@ impl SnapshotReader {
         reader.meta =
             codec::decode(&frame).map_err(|error| reader.refused(format!("its header is {error}")))?;
         Ok(reader)
+    }
+
+    /// What openraft has to know of it.
+    pub(super) const fn meta(&self) -> &SnapshotMeta {
+        &self.meta
+    }
+
+    /// How many records and bodies were read.
+    pub(super) const fn counts(&self) -> (u64, u64) {
+        (self.records, self.bodies)
     }
 
     /// The next item; `None` when the end has been reached and everything agrees.
@@ -165,9 +199,16 @@ impl SnapshotReader {
 
     /// Reads all of it: checks every item and the end, and gives the ledger that the records make.
     pub(super) fn validate(mut self) -> Result<(SnapshotMeta, Ledger), StoreError> {
+        let ledger = self.validate_each(|_, _| {})?;
+        Ok((self.meta, ledger))
+    }
+
+    /// The same; `each` sees every record's key and value as they are stored.
+    pub(super) fn validate_each(&mut self, mut each: impl FnMut(&[u8], &[u8])) -> Result<Ledger, StoreError> {
         let mut records = Vec::new();
         while let Some(item) = self.next_item()? {
             if let Item::Record { key, value } = item {
+                each(&key, &value);
                 let record: Record = codec::decode(&value).map_err(|error| {
                     self.refused(format!("record {} is damaged: {error}", hex::encode(&key)))
                 })?;
@@ -181,9 +222,8 @@ impl SnapshotReader {
                 records.push(record);
             }
         }
-        let ledger = Ledger::restore(records)
-            .map_err(|error| self.refused(format!("its records make no ledger: {error}")))?;
-        Ok((self.meta, ledger))
+        Ledger::restore(records)
+            .map_err(|error| self.refused(format!("its records make no ledger: {error}")))
     }
 
     fn end(&mut self) -> Result<(), StoreError> {
@@ -199,7 +239,7 @@ impl SnapshotReader {
             return Err(self.refused("its hash does not match its content"));
         }
         let mut more = [0];
-        match self.file.read(&mut more) {
+        match self.source.read(&mut more) {
             Ok(0) => {
                 self.has_ended = true;
                 Ok(())
@@ -225,7 +265,7 @@ impl SnapshotReader {
 
     fn take(&mut self, length: usize) -> Result<Vec<u8>, StoreError> {
         let mut bytes = Vec::new();
-        let read = (&mut self.file).take(length as u64).read_to_end(&mut bytes);
+        let read = (&mut self.source).take(length as u64).read_to_end(&mut bytes);
         let read = read.map_err(file_error(&self.path, "reading"))?;
         if read < length {
             return Err(self.refused("it is cut short"));

@@ -71,6 +71,20 @@ impl StateHash {
     }
 }
 
+/// The hash of records that pass by one after the other, in any order, as they are stored.
+#[derive(Debug, Default)]
+pub(super) struct PassingHash(Sum);
+
+impl PassingHash {
+    pub(super) fn add(&mut self, key: &[u8], frame: &[u8]) {
+        self.0.add(Sum::of_stored(key, frame));
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        self.0.digest()
+    }
+}
+
 /// Encodes a record as it is stored and hashed.
 pub(super) fn frame_of(record: Option<&Record>) -> Result<Option<Vec<u8>>, CodecError> {
     record.map(codec::encode).transpose()
@@ -82,11 +96,14 @@ struct Sum([u64; 4]);
 
 impl Sum {
     fn of(key: &RecordKey, frame: &[u8]) -> Self {
-        let key = super::ledger_store::record_key(key);
+        Self::of_stored(&super::ledger_store::record_key(key), frame)
+    }
+
+    fn of_stored(key: &[u8], frame: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
         // The length keeps a key and the beginning of a value apart.
         hasher.update(&(key.len() as u64).to_le_bytes());
-        hasher.update(&key);
+        hasher.update(key);
         hasher.update(frame);
         let hash = hasher.finalize();
         let mut words = [0; 4];

@@ -17,9 +17,10 @@ use super::types::{Applied, Entry, LogId, SnapshotMeta, StorageError, StoredMemb
 use crate::ledger::{BodyKey, Digest, Ledger, LogIndex, LogPosition, Term};
 use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot};
-use redb::Durability;
+use redb::{Durability, ReadTransaction};
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
@@ -96,6 +97,11 @@ impl LedgerReader {
         core.store.body(key)
     }
 
+    /// Everything that is applied now. Blocks.
+    pub(super) fn freeze(&self) -> Result<FrozenLedger, StoreError> {
+        self.store.upgrade().ok_or_else(|| self.closed())?.freeze()
+    }
+
     /// The ledger's hash, and the entry after which it is that.
     pub(super) fn state_hash(&self) -> Option<(LogIndex, Digest)> {
         lock(&self.hash).newest()
@@ -119,6 +125,30 @@ impl LedgerReader {
     /// Whether every use of the files has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.store.strong_count() == 0
+    }
+}
+
+/// Everything that was applied at one moment, as it lies in the file: it stays as it is however long it is read, and the file
+/// stays open that long.
+#[derive(Debug)]
+pub(super) struct FrozenLedger {
+    core: Arc<Core>,
+    view: ReadTransaction,
+    pub(super) progress: Progress,
+}
+
+impl FrozenLedger {
+    pub(super) fn path(&self) -> &Path {
+        &self.core.store.file.path
+    }
+
+    /// See [`LedgerStore::export`].
+    pub(super) fn export<W: Write>(
+        &self,
+        writer: &mut SnapshotWriter<W>,
+        each: impl FnMut(&[u8], &[u8]),
+    ) -> Result<(), StoreError> {
+        self.core.store.export(&self.view, writer, each)
     }
 }
 
@@ -183,6 +213,11 @@ impl StateMachine {
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.core.catch_up()?;
         self.core.store.flush()
+    }
+
+    /// See [`LedgerReader::freeze`].
+    pub(super) fn freeze(&self) -> Result<FrozenLedger, StoreError> {
+        self.core.clone().freeze()
     }
 
     async fn run<T: Send + 'static>(
@@ -320,6 +355,13 @@ impl Core {
         Ok(())
     }
 
+    fn freeze(self: Arc<Self>) -> Result<FrozenLedger, StoreError> {
+        self.catch_up()?;
+        let view = self.store.read()?;
+        let progress = self.store.progress(&view)?;
+        Ok(FrozenLedger { core: self, view, progress })
+    }
+
     fn build_snapshot(&self) -> Result<(SnapshotMeta, File), StoreError> {
         self.catch_up()?;
         let view = self.store.read()?;
@@ -334,7 +376,7 @@ impl Core {
         };
         let part = self.snapshots.part();
         let mut writer = SnapshotWriter::create(&part, &meta)?;
-        self.store.export(&view, &mut writer)?;
+        self.store.export(&view, &mut writer, |_, _| {})?;
         let bytes = writer.finish()?;
         drop(view);
         let (meta, path) = self.snapshots.publish(&part, &meta)?;

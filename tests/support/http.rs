@@ -19,7 +19,7 @@ pub(crate) struct Answer {
 impl Answer {
     fn of(mut response: Response<ureq::Body>) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, text: response.body_mut().read_to_string().unwrap() }
+        Self { status, headers, text: text_of(&mut response) }
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -49,6 +49,15 @@ impl Answer {
         self.problem()["code"].as_str().unwrap().to_owned()
     }
 }
+
+/// A body, also one that is no text.
+fn text_of(response: &mut Response<ureq::Body>) -> String {
+    let bytes = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec().unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What a test reads at most.
+const BODY_BYTES_MAX: u64 = 256 << 20;
 
 /// A client of one server; clones share its connections.
 #[derive(Clone)]

@@ -79,3 +79,31 @@ impl KeyStore {
         self.import(&manifest, key)
     }
 }
+
+/// Reads a bundle to its end: whether its key file is what its manifest names. The key's points are not looked at, which the
+/// import does.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn check_bundle(mut bundle: impl Read) -> Result<KeyManifest, String> {
+    let mut length = [0; LENGTH_BYTES];
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    bundle.read_exact(&mut length).map_err(unreadable)?;
+    let length = u64::from(u32::from_le_bytes(length));
+    if length > MANIFEST_BYTES_MAX {
+        return Err(format!("has a manifest of {length} bytes"));
+    }
+    let mut manifest = Vec::new();
+    (&mut bundle).take(length).read_to_end(&mut manifest).map_err(unreadable)?;
+    let manifest: KeyManifest =
+        serde_json::from_slice(&manifest).map_err(|error| format!("has no usable manifest: {error}"))?;
+    manifest.read_verifying_key().map_err(|error| format!("has no usable verifying key: {error}"))?;
+    let mut hasher = blake3::Hasher::new();
+    let bytes = io::copy(&mut bundle, &mut hasher).map_err(unreadable)?;
+    let found = Digest32::new(*hasher.finalize().as_bytes());
+    if (found, bytes) != (manifest.proving_key, manifest.proving_key_bytes) {
+        let KeyManifest { circuit, proving_key, .. } = &manifest;
+        return Err(format!("is not what its manifest says: the key of {circuit} is {found}, not {proving_key}"));
+    }
+    Ok(manifest)
+}

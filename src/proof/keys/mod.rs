@@ -23,7 +23,7 @@ use group::Group;
 use rand_core::{CryptoRng, OsRng, RngCore};
 use serde::{Deserialize, Serialize};
 
-pub use self::bundle::BUNDLE_BYTES_MAX;
+pub use self::bundle::{BUNDLE_BYTES_MAX, check_bundle};
 pub use self::store::{KeyError, KeyManifest, KeyStore};
 use super::circuits::catalog::CircuitSpec;
 use super::circuits::{AnyCircuit, CircuitInput};

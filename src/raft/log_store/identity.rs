@@ -5,6 +5,7 @@ use super::{DATABASE_CACHE_BYTES, LOG, LogLimits, META, decode_meta, load, meta}
 use crate::codec;
 use crate::raft::error::{StartError, StoreError};
 use crate::raft::files::{DatabaseFile, guarded};
+use crate::raft::refound::refuse_unfinished;
 use crate::raft::types::{ClusterId, LogId, NodeId, StoreId};
 use openraft::Vote;
 use redb::Durability;
@@ -33,6 +34,7 @@ impl StoreIdentity {
             doing: "creating",
             source,
         })?;
+        refuse_unfinished(directory)?;
         let file = DatabaseFile::open(&directory.join("raft.redb"), DATABASE_CACHE_BYTES)?;
         claim(&file, None)
     }

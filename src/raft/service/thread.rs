@@ -13,6 +13,7 @@ use crate::raft::guard;
 use crate::raft::log_store::{LogLimits, LogProgress, LogStore};
 use crate::raft::members;
 use crate::raft::network::Links;
+use crate::raft::refound;
 use crate::raft::state_machine::{LedgerReader, StateMachine};
 use crate::raft::transport::{LeaderHeard, PeerTransport};
 use crate::raft::types::{ClusterId, Member, NodeId, Raft};
@@ -216,6 +217,7 @@ async fn open(config: &RaftConfig, sink: events::EventSink) -> Result<(LogStore,
     };
     let open = move || {
         make_directory(&directory)?;
+        refound::refuse_unfinished(&directory)?;
         let log = LogStore::open(&directory.join("raft.redb"), node, limits)?;
         let machine = StateMachine::open(&directory, bytes_max, sink)?;
         let (purged, applied) = (log.progress().purged(), machine.applied());

@@ -1,0 +1,154 @@
+//! Backups and restores that do not come to their end.
+
+use crate::lab::{Entrance, Lab, field, inspected, said_with, submit_until_taken};
+use crate::support::{poll_until, zkpnet};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::time::Duration;
+use zkpnet::raft::Refounding;
+
+/// Answers one request with `answer`, and gives the connection.
+fn answer_once(listener: &TcpListener, answer: &[u8]) -> TcpStream {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut head = [0; 4096];
+    let mut read = 0;
+    while !head[..read].windows(4).any(|end| end == b"\r\n\r\n") {
+        read += stream.read(&mut head[read..]).unwrap();
+    }
+    stream.write_all(answer).unwrap();
+    stream
+}
+
+fn chunk(bytes: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+const HEAD: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+
+#[test]
+fn an_interrupted_backup_leaves_no_file_of_its_name_and_a_later_one_takes_it() {
+    let lab = Lab::new();
+    let place = lab.place("coordinator-1", "one");
+    let _process = lab.coordinator(&place, &Entrance::Founds(std::slice::from_ref(&place)));
+    lab.ready(&place);
+    submit_until_taken(&place.client(), 1);
+    let whole = lab.path("whole.zkpbak");
+    said_with(0, &lab.backup(&place, &whole));
+    let bytes = std::fs::read(&whole).unwrap();
+    let (file, part) = (lab.path("cluster.zkpbak"), lab.path("cluster.zkpbak.part"));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let backup = || {
+        let mut command = zkpnet();
+        command.args(["cluster", "backup", "--server", &server, "--out"]).arg(&file);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+
+    // Killed in the middle.
+    let mut child = backup();
+    let half = [HEAD, &chunk(&bytes[..bytes.len() / 2])].concat();
+    let held = answer_once(&listener, &half);
+    poll_until("half of it on the disk", || part.metadata().ok().filter(|found| found.len() > 0));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(held);
+    assert!(!file.exists());
+
+    // The coordinator goes away in the middle.
+    let child = backup();
+    drop(answer_once(&listener, &half));
+    said_with(3, &child.wait_with_output().unwrap());
+    assert!(!file.exists());
+
+    // The stream ends in order, and the file in it does not.
+    let child = backup();
+    let ended = [HEAD, &chunk(&bytes[..bytes.len() / 2]), b"0\r\n\r\n"].concat();
+    drop(answer_once(&listener, &ended));
+    let said = said_with(2, &child.wait_with_output().unwrap());
+    assert!(said.contains("got no name") && said.contains("is cut short"), "{said}");
+    assert!(!file.exists());
+
+    said_with(0, &lab.backup(&place, &file));
+    assert!(file.exists() && !part.exists());
+    let again = said_with(2, &lab.backup(&place, &file));
+    assert!(again.contains("exists already"), "{again}");
+}
+
+#[test]
+fn one_backup_is_taken_at_a_time_and_a_reader_who_stalls_loses_it() {
+    let lab = Lab::new();
+    let place = lab.place("coordinator-1", "one");
+    let _process = lab.coordinator(&place, &Entrance::Founds(std::slice::from_ref(&place)));
+    lab.ready(&place);
+    // Keys make it larger than what sockets and queues hold.
+    let token = std::fs::read_to_string(lab.path("token")).unwrap();
+    for leaves in [2, 1 << 12, 1 << 16] {
+        let leaves: Vec<String> = (0..leaves).map(|leaf| format!("0x{leaf:x}")).collect();
+        let body = serde_json::json!({"leaves": leaves, "leaf_index": 0});
+        let taken = place.client().post("/api/v1/tasks/merkle", &[], &body).unwrap();
+        assert_eq!(taken.status, 202, "{taken:?}");
+    }
+    poll_until("three keys", || {
+        let circuits = place.client().get("/api/v1/circuits").ok()?.body;
+        let keyed = circuits["circuits"].as_array()?.iter().filter(|one| one["has_key"] == true).count();
+        (keyed >= 3).then_some(())
+    });
+    let mut stalled = TcpStream::connect(place.server().trim_start_matches("http://")).unwrap();
+    let request = format!(
+        "GET /api/v1/cluster/backup HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        token.trim()
+    );
+    stalled.write_all(request.as_bytes()).unwrap();
+    let mut begun = [0; 1];
+    stalled.read_exact(&mut begun).unwrap();
+    let said = said_with(3, &lab.backup(&place, &lab.path("second.zkpbak")));
+    assert!(said.contains("another backup of this node is under way"), "{said}");
+    // Nobody reads on. The node gives the backup up, and takes the next.
+    let file = lab.path("third.zkpbak");
+    poll_until("the stalled backup to be given up", || {
+        lab.backup(&place, &file).status.success().then_some(())
+    });
+    stalled.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut rest = Vec::new();
+    let _ = stalled.read_to_end(&mut rest);
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "a backup that was given up ends like a whole one");
+}
+
+#[test]
+fn an_interrupted_restore_leaves_a_folder_on_which_no_node_starts_and_a_second_try_does() {
+    let lab = Lab::new();
+    let place = lab.place("coordinator-1", "one");
+    let process = lab.coordinator(&place, &Entrance::Founds(std::slice::from_ref(&place)));
+    lab.ready(&place);
+    let task = submit_until_taken(&place.client(), 1);
+    let file = lab.path("cluster.zkpbak");
+    let args = ["backup", "--without-keys", "--output", "json", "--out", file.to_str().unwrap()];
+    let taken = lab.operate(&place, &args);
+    said_with(0, &taken);
+    process.stop();
+
+    let new = lab.place("coordinator-1", "new");
+    drop(Refounding::begin(&new.raft_dir()).unwrap());
+    std::fs::write(new.raft_dir().join("ledger.redb"), "half of it").unwrap();
+    let said = lab.coordinator(&new, &Entrance::Has).said_at_its_end();
+    assert!(said.contains("has begun and has not ended: run `zkpnet cluster restore` again"), "{said}");
+
+    for pause_ms in [1, 3, 8, 15, 25, 40, 60, 90] {
+        let mut child = lab.restore_command(&file, &new).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Not a wait for a condition: the moment is what is being varied.
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            break;
+        }
+    }
+    if new.raft_dir().join("restore.unfinished").exists() || !new.raft_dir().join("raft.redb").exists() {
+        said_with(0, &lab.restore(&file, &new));
+    }
+    assert_eq!(inspected(&new.raft_dir())["state_hash"], field(&taken, "state_hash"));
+    let _one = lab.coordinator(&new, &Entrance::Has);
+    lab.ready(&new);
+    assert_eq!(new.client().get(&format!("/api/v1/tasks/{task}")).unwrap().status, 200);
+}

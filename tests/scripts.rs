@@ -1,0 +1,158 @@
+//! What stands beside the code agrees with it. The batch files are twins of the shell scripts, as far as that can be seen without
+//! Windows: each has its twin, and twins name the same options, configuration files, settings, ports and commands. Messages
+//! that `docs/troubleshooting.md` quotes are those that the program says.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn folder(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(kind)
+}
+
+fn names(kind: &str) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder(kind)).unwrap().map(|entry| entry.unwrap().path());
+    let scripts = entries.filter(|path| path.extension().is_some_and(|extension| extension == kind));
+    scripts.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+fn text(kind: &str, name: &str) -> String {
+    std::fs::read_to_string(folder(kind).join(format!("{name}.{kind}"))).unwrap()
+}
+
+/// What begins with `prefix` and goes on with `more`, wherever it is in the text.
+fn words(text: &str, prefix: &str, more: fn(char) -> bool) -> BTreeSet<String> {
+    let ends = text.match_indices(prefix).map(|(at, _)| {
+        let rest = &text[at + prefix.len()..];
+        let end = rest.find(|c| !more(c)).unwrap_or(rest.len());
+        format!("{prefix}{}", &rest[..end])
+    });
+    ends.collect()
+}
+
+fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+#[test]
+fn every_shell_script_has_its_twin_and_no_twin_is_alone() {
+    assert_eq!(names("sh"), names("bat"));
+    assert!(names("sh").contains("start-local-cluster"));
+}
+
+#[test]
+fn twins_name_the_same_options_settings_files_and_commands() {
+    for name in names("sh") {
+        let (sh, bat) = (text("sh", &name), text("bat", &name));
+        let settings = |text: &str| words(text, "ZKPNET_", is_name);
+        assert_eq!(settings(&sh), settings(&bat), "settings of {name}");
+        let options = |text: &str| -> BTreeSet<String> {
+            let found = words(text, "--", |c| c.is_ascii_lowercase() || c == '-').into_iter();
+            found.filter(|word| word.len() > 2).collect()
+        };
+        assert_eq!(options(&sh), options(&bat), "options of {name}");
+        let files = |text: &str| -> BTreeSet<String> {
+            let text = text.replace('\\', "/");
+            let words: Vec<String> = text
+                .split(|c: char| !(is_name(c) || "-./".contains(c)))
+                .filter(|word| word.ends_with(".yaml") || word.ends_with(".key") || word.ends_with(".log"))
+                .map(|word| word.rsplit('/').next().unwrap().to_owned())
+                .filter(|word| !word.starts_with('.'))
+                .collect();
+            words.into_iter().collect()
+        };
+        assert_eq!(files(&sh), files(&bat), "files that {name} names");
+        for command in ["tls data-key", "healthcheck --ready", "cargo build --release --quiet"] {
+            assert_eq!(sh.contains(command), bat.contains(command), "{command} in {name}");
+        }
+        for number in ["89", "1089", "1001", "69", "80", "2024", "64000"] {
+            let has = |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|word| word == number);
+            assert_eq!(has(&sh), has(&bat), "{number} in {name}");
+        }
+    }
+}
+
+#[test]
+fn what_a_batch_file_calls_is_there() {
+    let lib = text("bat", "lib");
+    for name in names("bat") {
+        let own = text("bat", &name);
+        for line in own.lines() {
+            if let Some((_, call)) = line.split_once("\"%~dp0lib.bat\" :") {
+                let label = call.split_whitespace().next().unwrap();
+                assert!(lib.lines().any(|line| line == format!(":{label}")), "{name} calls :{label} of lib");
+            }
+            let jumps = ["call :", "goto "].iter().filter_map(|word| Some(line.split_once(word)?.1));
+            for jump in jumps.filter(|_| !line.starts_with("rem ")) {
+                let label = jump.split(|c: char| !is_name(c)).next().unwrap();
+                let is_there = own.lines().any(|line| line == format!(":{label}"));
+                assert!(is_there || line.contains("goto %"), "{name} goes to :{label}, which it has not");
+            }
+        }
+    }
+    let labels: Vec<&str> = lib.lines().filter(|line| line.starts_with(':')).collect();
+    let distinct: BTreeSet<&&str> = labels.iter().collect();
+    assert_eq!(labels.len(), distinct.len(), "a label occurs twice, and cmd finds the first one only");
+}
+
+#[test]
+fn batch_files_are_of_cmd_in_form_and_in_words() {
+    for name in names("bat") {
+        let text = text("bat", &name);
+        assert!(text.starts_with("@echo off\r\nrem "), "{name} does not begin as the others");
+        let wrong = text.split_inclusive('\n').find(|line| !line.ends_with("\r\n"));
+        assert_eq!(wrong, None, "{name} has a line that does not end with CR LF");
+        assert!(text.is_ascii(), "{name} has letters that a code page may show as others");
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().starts_with("rem ")) {
+            let foreign =
+                ["$(", "${", "/dev/null", "#!", "; then", " fi", "done", "export ", "set -e", "[[", "`"];
+            let found = foreign.iter().find(|word| line.contains(**word));
+            assert_eq!(found, None, "{name}.bat:{}: {line}", number + 1);
+            let (opened, closed) = (line.matches('"').count(), 2);
+            assert_eq!(opened % closed, 0, "{name}.bat:{}: a quote is open: {line}", number + 1);
+        }
+    }
+}
+
+fn rust_text(folder: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_text(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+/// The source with texts that go on in the next line put together, as the compiler does.
+fn source() -> String {
+    let mut text = String::new();
+    rust_text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+    let mut joined = String::new();
+    for line in text.split("\\\n").enumerate() {
+        joined.push_str(if line.0 == 0 { line.1 } else { line.1.trim_start() });
+    }
+    joined
+}
+
+#[test]
+fn messages_that_troubleshooting_quotes_are_said_by_the_program() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let source = source();
+    let mut quoted = 0;
+    for block in guide.split("```text\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        for part in block.lines().flat_map(|line| line.split('…')).map(str::trim).filter(|part| part.len() > 4) {
+            // `; ` joins a message and what is said of it elsewhere; each is looked for.
+            for part in part.split("; ").filter(|part| part.len() > 4) {
+                quoted += 1;
+                let part = part.trim_matches(|c| ":;., ()`".contains(c));
+                assert!(source.contains(part), "no message of the program holds: {part}");
+            }
+        }
+    }
+    assert!(quoted > 30, "only {quoted} quotes were found");
+}
