@@ -2,6 +2,7 @@
 
 use crate::actors::cluster_desk::ClusterDeskHandle;
 use crate::actors::tasks::TasksHandle;
+use crate::telemetry::Source;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,19 +22,27 @@ pub struct AppState {
     pub readiness: Readiness,
     /// The process's recorder.
     pub metrics: PrometheusHandle,
+    /// What else knows figures for `/metrics`.
+    pub sources: Arc<[Box<dyn Source>]>,
 }
 
 impl AppState {
     /// What the handlers are to use.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         tasks: TasksHandle,
         cluster: ClusterDeskHandle,
         admin: AdminGate,
         readiness: Readiness,
         metrics: PrometheusHandle,
     ) -> Self {
-        Self { tasks, cluster, admin, readiness, metrics }
+        Self { tasks, cluster, admin, readiness, metrics, sources: Arc::default() }
+    }
+
+    /// The same, whose `/metrics` shows also what these know.
+    #[must_use]
+    pub fn with_sources(self, sources: Vec<Box<dyn Source>>) -> Self {
+        Self { sources: sources.into(), ..self }
     }
 }
 

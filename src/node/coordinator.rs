@@ -64,7 +64,8 @@ impl Coordinator {
 
         let readiness = Readiness::starting();
         let (tasks, cluster) = (core.tasks.clone(), core.cluster.clone());
-        let state = AppState::new(tasks, cluster, parts::admin_gate(config)?, readiness.clone(), metrics);
+        let state = AppState::new(tasks, cluster, parts::admin_gate(config)?, readiness.clone(), metrics)
+            .with_sources(core.figures(config));
         let server = http::start(&parts::http_options(config), state)?;
         let rpc = serve_workers(config, &core, &security).await?;
 

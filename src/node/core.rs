@@ -1,6 +1,7 @@
 //! What every node that holds the ledger has: the front desk, the scheduler, the registry of workers, the verifier and the
 //! keeper of keys, over a Raft that runs. Whether the workers are in the same process or far away is not its concern.
 
+use super::figures::NodeFigures;
 use super::{NodeError, parts, pool};
 use crate::actors::clock::Clock;
 use crate::actors::cluster_desk::{ClusterDesk, ClusterDeskHandle};
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::proof::KeyStore;
 use crate::raft::{EventStream, RaftService};
 use crate::sealing::DataKey;
+use crate::telemetry::Source;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -56,6 +58,7 @@ pub(super) struct Core {
     pub(super) cluster: ClusterDeskHandle,
     pub(super) store: KeyStore,
     pub(super) guardian: GuardianHandle,
+    clock: Clock,
     given_up: mpsc::Receiver<GivenUp>,
 }
 
@@ -69,7 +72,8 @@ impl Core {
     ) -> Result<Self, NodeError> {
         let Files { data_key, store } = files;
         let (guardian, given_up) = Guardian::launch();
-        let raft_node = RaftNode::launch(&guardian, raft.clone(), events, Clock::start()).await;
+        let clock = Clock::start();
+        let raft_node = RaftNode::launch(&guardian, raft.clone(), events, clock.clone()).await;
         let verifier_pool =
             pool("verifier", config.verifier.threads as usize, config.verifier.queue as usize)?;
         let verifier = Verifier::launch(&guardian, verifier_pool).await;
@@ -97,7 +101,13 @@ impl Core {
         let key_maker = pool("key-maker", 1, 1)?;
         KeyKeeper::launch(&guardian, raft_node.clone(), store.clone(), key_maker, spread, preload).await;
         let cluster = ClusterDesk::launch(&guardian, raft.clone()).await;
-        Ok(Self { raft, raft_node, registry, tasks, cluster, store, guardian, given_up })
+        Ok(Self { raft, raft_node, registry, tasks, cluster, store, guardian, clock, given_up })
+    }
+
+    /// What `/metrics` asks for.
+    pub(super) fn figures(&self, config: &Config) -> Vec<Box<dyn Source>> {
+        let (raft, clock) = (self.raft.clone(), self.clock.clone());
+        vec![Box::new(NodeFigures { raft, clock, data_dir: config.raft.data_dir.clone() })]
     }
 
     /// Comes back when the node cannot go on: an actor that was given up, or Raft's fatal error.

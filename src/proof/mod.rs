@@ -26,5 +26,7 @@ pub use groth16::{
     PhaseTimes, ProofBytes, ProofFormatError, ProveError, Prover, Stop, VerifyError, VerifyingKeyError,
     verify_independently,
 };
-pub use keys::{BUNDLE_BYTES_MAX, KeyError, KeyManifest, KeyOrigin, KeyStore, ProvingKey, VerifyingKey};
+pub use keys::{
+    BUNDLE_BYTES_MAX, KeyError, KeyManifest, KeyOrigin, KeyStore, MadeProof, ProvingKey, VerifyingKey,
+};
 pub use merkle::{MerkleError, MerkleTree};
