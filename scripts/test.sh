@@ -36,6 +36,10 @@ need iptables iptables
 need setpriv util-linux
 need curl curl # the walk-through of the quick start runs its commands as they are written
 need jq jq
+# What the rules of the alerts, and the load balancers before a cluster, are tested with.
+need promtool prometheus
+need haproxy haproxy
+need nginx nginx-light
 cargo fmt --version > /dev/null || { echo "missing: rustfmt; rustup component add rustfmt" >&2; exit 1; }
 cargo clippy --version > /dev/null || { echo "missing: clippy; rustup component add clippy" >&2; exit 1; }
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/zkpnet/target}"
