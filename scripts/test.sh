@@ -42,6 +42,10 @@ need curl curl # the walk-through of the quick start runs its commands as they a
 need jq jq
 # Tests make servers of their own; the one that Debian may start with the package is not used.
 need '/usr/lib/postgresql/*/bin/initdb' postgresql
+# What the rules of the alerts, and the load balancers before a cluster, are tested with.
+need promtool prometheus
+need haproxy haproxy
+need nginx nginx-light
 cargo fmt --version > /dev/null || { echo "missing: rustfmt; rustup component add rustfmt" >&2; exit 1; }
 cargo clippy --version > /dev/null || { echo "missing: clippy; rustup component add clippy" >&2; exit 1; }
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/zkpnet/target}"

@@ -5,7 +5,8 @@
 //!
 //! Modules in reading order. Imports run one way (`tests/tidy.rs` holds it):
 //! `ledger`, `proof`, `codec`, `tls` ← `sealing`, `raft`, `archive` ← `backup`, `actors` ← `http`, `rpc` ← `gateway` ← `cli` ← `node` ← `main`;
-//! `config` stands beside, and `planted` below everything (empty unless a test asks for its defects).
+//! `config` stands beside; `telemetry` (what operators watch) and `planted` (empty unless a test asks for its defects) stand
+//! below everything.
 
 pub mod actors;
 pub mod archive;
@@ -22,4 +23,5 @@ pub mod proof;
 pub mod raft;
 pub mod rpc;
 pub mod sealing;
+pub mod telemetry;
 pub mod tls;

@@ -14,6 +14,7 @@ use crate::ledger::{BodyKey, Command, Ledger, LogIndex, Rejection, Reply, Term, 
 use crate::raft::{
     AppliedNotice, EventStream, ProposeError, RaftService, RaftStatus, ReadError, Role, StoreError,
 };
+use crate::telemetry::table;
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use std::sync::Arc;
 use std::time::Duration;
@@ -371,6 +372,10 @@ impl Handler<Ask<Propose>> for RaftNode {
     fn handle(&mut self, ask: Ask<Propose>, _: &mut Self::Context) {
         let Ask { message: Propose(command), reply } = ask;
         self.service.propose_for(command, move |committed| {
+            if let Ok(crate::raft::Committed { reply: Err(rejection), .. }) = &committed {
+                // Seldom; the kinds are few.
+                table::LEDGER_REJECTIONS.counter(&[rejection.kind()]).increment(1);
+            }
             reply.send(committed.map(|done| Decided { index: done.index, reply: done.reply }));
         });
     }

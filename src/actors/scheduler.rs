@@ -9,12 +9,16 @@ use super::events::{Committed, Completeness, Leadership, LeadershipChanged, Subs
 use super::guardian::{GuardianHandle, Supervised};
 use super::raft_node::{QueryError, RaftNodeHandle, leading_term};
 use super::worker_registry::WorkerRegistryHandle;
-use crate::ledger::{Command, Event, FleetMember, Ledger, Placement, Policy, Term, UnixMillis};
+use crate::ledger::{
+    Attempt, CircuitId, Command, Event, FleetMember, Ledger, Placement, Policy, Term, UnixMillis,
+};
+use crate::telemetry::table;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use futures_util::future::join_all;
+use metrics::Histogram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Leases proposed side by side: they share log entries, and a round stays short.
 const ROUND_MAX: usize = 256;
@@ -71,6 +75,7 @@ pub struct Scheduler {
     is_busy: bool,
     is_woken: bool,
     timer: Option<SpawnHandle>,
+    round_seconds: Histogram,
 }
 
 impl Scheduler {
@@ -84,6 +89,7 @@ impl Scheduler {
         let enabled = Arc::new(AtomicBool::new(false));
         let (factory_raft, factory_enabled) = (raft.clone(), Arc::clone(&enabled));
         let factory_registry = registry.clone();
+        let round_seconds = table::SCHEDULER_ROUND_DURATION.histogram(&[]);
         let factory = move || Self {
             raft: factory_raft.clone(),
             registry: factory_registry.clone(),
@@ -93,6 +99,7 @@ impl Scheduler {
             is_busy: false,
             is_woken: false,
             timer: None,
+            round_seconds: round_seconds.clone(),
         };
         let address = guardian.supervise(factory).await;
         if let Err(error) = raft.subscribe(Subscriber::new(&address, frees_or_brings_work)) {
@@ -120,7 +127,12 @@ impl Scheduler {
         self.is_busy = true;
         self.is_woken = false;
         let (raft, registry, policy) = (self.raft.clone(), self.registry.clone(), self.policy.clone());
-        let work = actix::fut::wrap_future(async move { round(&raft, &registry, policy, term).await });
+        let (began, round_seconds) = (Instant::now(), self.round_seconds.clone());
+        let work = actix::fut::wrap_future(async move {
+            let next = round(&raft, &registry, policy, term).await;
+            round_seconds.record(began.elapsed());
+            next
+        });
         context.spawn(
             work.map(|next: Next, scheduler: &mut Self, context| scheduler.finish_round(next, context)),
         );
@@ -156,13 +168,19 @@ enum Next {
     At(Option<UnixMillis>),
 }
 
+/// How long a task has waited for its first lease.
+struct Waited {
+    circuit: CircuitId,
+    time: Duration,
+}
+
 /// What the ledger says at the beginning of a round.
 struct Look {
     /// Whether it decides by the leader's configured limits.
     is_in_force: bool,
     /// Whether something is due to be swept.
     is_due: bool,
-    placements: Vec<Placement>,
+    placements: Vec<(Placement, Option<Waited>)>,
     /// When there is something to do again without any event.
     next: Option<UnixMillis>,
 }
@@ -174,11 +192,28 @@ async fn look(raft: &RaftNodeHandle, fleet: Arc<[FleetMember]>, policy: Policy) 
         Look {
             is_in_force: *ledger.policy() == policy,
             is_due: next_sweep.is_some_and(|due| due <= now),
-            placements: ledger.place(&fleet, now, ROUND_MAX),
+            placements: with_waits(ledger, ledger.place(&fleet, now, ROUND_MAX), now),
             next: [ledger.next_backoff_end(), next_sweep].into_iter().flatten().min(),
         }
     };
     raft.local(question).await
+}
+
+fn with_waits(
+    ledger: &Ledger,
+    placements: Vec<Placement>,
+    now: UnixMillis,
+) -> Vec<(Placement, Option<Waited>)> {
+    let waited = |placement: &Placement| {
+        let task = ledger.task(placement.task).filter(|_| placement.attempt == Attempt(1))?;
+        let time = Duration::from_millis(now.0.saturating_sub(task.created_at.0));
+        Some(Waited { circuit: task.circuit.clone(), time })
+    };
+    let with_wait = |placement| {
+        let waited = waited(&placement);
+        (placement, waited)
+    };
+    placements.into_iter().map(with_wait).collect()
 }
 
 /// Sees to it that the ledger decides by the leader's limits, sweeps what is due, places what can be placed, and says when to
@@ -202,8 +237,10 @@ async fn round(raft: &RaftNodeHandle, registry: &WorkerRegistryHandle, policy: P
     if placements.is_empty() {
         return Next::At(next);
     }
-    let granted =
-        join_all(placements.into_iter().map(|placement| grant(raft, registry, term, placement))).await;
+    let granted = join_all(
+        placements.into_iter().map(|(placement, waited)| grant(raft, registry, term, placement, waited)),
+    )
+    .await;
     // When none was granted the state that was read is behind, or this node does not lead: a pause, not a busy loop.
     if granted.iter().any(|granted| *granted) { Next::AtOnce } else { Next::Retry }
 }
@@ -213,6 +250,7 @@ async fn grant(
     registry: &WorkerRegistryHandle,
     term: Term,
     placement: Placement,
+    waited: Option<Waited>,
 ) -> bool {
     let command = Command::GrantLease {
         term,
@@ -224,6 +262,9 @@ async fn grant(
     };
     match raft.propose(command).await.map(|decided| decided.reply) {
         Ok(Ok(_)) => {
+            if let Some(Waited { circuit, time }) = waited {
+                table::TASK_QUEUE_TIME.histogram(&[circuit.as_str()]).record(time);
+            }
             if let Err(error) = registry.dispatch(placement) {
                 tracing::warn!(%error, "a granted lease could not be handed out and will expire");
             }

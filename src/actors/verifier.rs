@@ -10,7 +10,9 @@ use super::cpu_pool::{CpuPool, JobError};
 use super::guardian::{GuardianHandle, Supervised};
 use crate::ledger::Digest;
 use crate::proof::{Bytes32, ProofBytes, VerifyError, VerifyingKey};
+use crate::telemetry::table;
 use actix::{Actor, Context, Handler, Message};
+use metrics::{Counter, Histogram};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -132,9 +134,42 @@ impl Waiting {
     }
 }
 
+/// What is counted of checks.
+struct Meters {
+    valid: Counter,
+    invalid: Counter,
+    malformed: Counter,
+    not_checked: Counter,
+    seconds: Histogram,
+}
+
+impl Meters {
+    fn new() -> Self {
+        let counter = |verdict| table::VERIFIER_CHECKS.counter(&[verdict]);
+        Self {
+            valid: counter("valid"),
+            invalid: counter("invalid"),
+            malformed: counter("malformed"),
+            not_checked: counter("not_checked"),
+            seconds: table::VERIFIER_DURATION.histogram(&[]),
+        }
+    }
+
+    fn count(&self, verdict: &Result<bool, VerifyRefused>, took: Duration) {
+        self.seconds.record(took);
+        let counter = match verdict {
+            Ok(true) => &self.valid,
+            Ok(false) => &self.invalid,
+            Err(_) => &self.malformed,
+        };
+        counter.increment(1);
+    }
+}
+
 /// The actor.
 pub struct Verifier {
     pool: CpuPool,
+    meters: Arc<Meters>,
     prepared: PreparedKeys,
     waiting: Arc<Mutex<Waiting>>,
 }
@@ -144,8 +179,10 @@ impl Verifier {
     pub async fn launch(guardian: &GuardianHandle, pool: CpuPool) -> VerifierHandle {
         let prepared = PreparedKeys::default();
         let waiting = Arc::<Mutex<Waiting>>::default();
+        let meters = Arc::new(Meters::new());
         let factory = move || Self {
             pool: pool.clone(),
+            meters: Arc::clone(&meters),
             prepared: Arc::clone(&prepared),
             waiting: Arc::clone(&waiting),
         };
@@ -168,19 +205,21 @@ impl Handler<Ask<CheckProof>> for Verifier {
     fn handle(&mut self, ask: Ask<CheckProof>, _: &mut Self::Context) {
         let (pool, prepared, waiting) =
             (self.pool.clone(), Arc::clone(&self.prepared), Arc::clone(&self.waiting));
+        let meters = Arc::clone(&self.meters);
         let Ask { message, reply } = ask;
         let (key, threads) = (message.key, pool.threads());
         let number = lock(&waiting).push(message, reply);
         actix_rt::spawn(async move {
-            let queue = Arc::clone(&waiting);
+            let (queue, own_meters) = (Arc::clone(&waiting), Arc::clone(&meters));
             let check = move || {
                 let batch = lock(&queue).take(key, threads);
-                check(&prepared, batch);
+                check(&prepared, batch, &own_meters);
             };
             if let Err(error) = pool.run(check).await {
                 // Unless another job has taken it, nobody will look at this proof any more. One that was in hand when a
                 // job panicked is gone, and its asker sees that no answer comes.
                 if let Some(Pending { reply, .. }) = lock(&waiting).withdraw(key, number) {
+                    meters.not_checked.increment(1);
                     reply.send(Err(error.into()));
                 }
             }
@@ -194,7 +233,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Checks proofs of one key and answers each.
-fn check(prepared: &PreparedKeys, batch: Vec<Pending>) {
+fn check(prepared: &PreparedKeys, batch: Vec<Pending>, meters: &Meters) {
     let began = Instant::now();
     let Some(first) = batch.first() else { return };
     let verdicts = match prepare(prepared, &first.request) {
@@ -203,6 +242,7 @@ fn check(prepared: &PreparedKeys, batch: Vec<Pending>) {
     };
     let took = began.elapsed() / u32::try_from(batch.len()).unwrap_or(u32::MAX);
     for (pending, verdict) in batch.into_iter().zip(verdicts) {
+        meters.count(&verdict, took);
         pending.reply.send(verdict.map(|is_valid| Verdict { is_valid, took }).map_err(CheckError::from));
     }
 }

@@ -33,6 +33,7 @@ async fn blocked() -> (VerifierHandle, Arc<Mutex<Waiting>>, mpsc::Sender<()>) {
     let shared = Arc::clone(&waiting);
     let factory = move || Verifier {
         pool: pool.clone(),
+        meters: Arc::new(Meters::new()),
         prepared: PreparedKeys::default(),
         waiting: Arc::clone(&shared),
     };

@@ -21,6 +21,7 @@ mod verdict;
 mod write;
 
 use crate::http::{self, HttpError, HttpOptions, Readiness, RunningServer};
+use crate::telemetry::table;
 use actix_web::web;
 use coordinators::Coordinators;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -88,6 +89,10 @@ pub fn start(
     metrics: PrometheusHandle,
 ) -> Result<RunningServer, GatewayError> {
     let coordinators = Coordinators::new(&options.coordinators, Upstream::new())?;
+    for kind in ["write", "read", "wait"] {
+        // Shown from the beginning, so that the first one is seen as a rise.
+        table::GATEWAY_REPETITIONS.counter(&[kind]).increment(0);
+    }
     let door = web::Data::new(Door {
         coordinators: Arc::new(coordinators),
         writes: Arc::new(Semaphore::new(WRITES_IN_HAND_MAX)),

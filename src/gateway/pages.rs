@@ -3,12 +3,15 @@
 //! It does as well as the coordinators that it reaches do, so that the first and the third ask them, at most twice a second.
 
 use super::Door;
-use super::coordinators::View;
-use crate::http::{Phase, Problem, ProblemCode};
+use super::coordinators::{Said, View};
+use super::members::Coordinator;
+use crate::http::{self, Phase, Problem, ProblemCode};
+use crate::telemetry::table;
 use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -134,22 +137,15 @@ pub(super) async fn readyz(request: HttpRequest, door: web::Data<Door>) -> Resul
 
 /// Metrics in Prometheus' text format.
 pub(super) async fn metrics(door: web::Data<Door>) -> HttpResponse {
-    let mut text = door.metrics.render();
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
+    let recorded = door.metrics.render();
     let view = view(&door).await;
-    let _ = writeln!(
-        text,
-        "# HELP zkpnet_gateway_has_leader Whether a leader can be reached.\n# TYPE zkpnet_gateway_has_leader gauge\nzkpnet_gateway_has_leader {}",
-        u64::from(view.leader.is_some())
-    );
-    text.push_str("# HELP zkpnet_gateway_coordinator_reachable Whether a coordinator answers its health.\n");
-    text.push_str("# TYPE zkpnet_gateway_coordinator_reachable gauge\n");
-    for (coordinator, said) in &view.said {
-        let (address, reachable) = (coordinator.address(), u64::from(said.is_ok()));
-        let _ =
-            writeln!(text, "zkpnet_gateway_coordinator_reachable{{coordinator=\"{address}\"}} {reachable}");
-    }
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
+    http::metrics_page(recorded, move |page| {
+        page.value(&table::UP, 1);
+        page.value(&table::GATEWAY_HAS_LEADER, u64::from(view.leader.is_some()));
+        let reachable = |(coordinator, said): &(Arc<Coordinator>, Result<Said, String>)| {
+            (coordinator.address().to_owned(), u64::from(said.is_ok()))
+        };
+        page.by_label(&table::GATEWAY_COORDINATOR_REACHABLE, view.said.iter().map(reachable));
+    })
+    .await
 }

@@ -9,9 +9,9 @@ use super::members::Coordinator;
 use super::upstream::{Outgoing, Reply};
 use super::verdict::{Verdict, verdict};
 use crate::http::{Problem, ProblemCode, requested_wait};
+use crate::telemetry::table;
 use hyper::StatusCode;
 use hyper::http::uri::PathAndQuery;
-use metrics::counter;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +65,7 @@ pub(super) async fn read(
         if Instant::now() >= question.deadline || !patience.another().await {
             return Err(nobody());
         }
-        counter!("zkpnet_gateway_repetitions_total", "kind" => "read").increment(1);
+        table::GATEWAY_REPETITIONS.counter(&["read"]).increment(1);
     }
 }
 
@@ -101,7 +101,7 @@ pub(super) async fn read_waiting(
         if Instant::now() >= question.deadline || !trouble.another().await {
             return latest.ok_or_else(nobody);
         }
-        counter!("zkpnet_gateway_repetitions_total", "kind" => "wait").increment(1);
+        table::GATEWAY_REPETITIONS.counter(&["wait"]).increment(1);
     }
 }
 

@@ -11,7 +11,7 @@ use super::members::Coordinator;
 use super::upstream::{ExchangeError, Outgoing, Reply};
 use super::verdict::{Verdict, verdict};
 use crate::http::{Problem, ProblemCode};
-use metrics::counter;
+use crate::telemetry::table;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -57,7 +57,7 @@ pub(super) async fn write(
         if Instant::now() >= deadline || !patience.another().await {
             return given_up(may_be_done);
         }
-        counter!("zkpnet_gateway_repetitions_total", "kind" => "write").increment(1);
+        table::GATEWAY_REPETITIONS.counter(&["write"]).increment(1);
     }
 }
 

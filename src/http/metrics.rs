@@ -1,15 +1,13 @@
 //! `GET /metrics` in Prometheus' text format.
 //!
-//! Two sources: the process's recorder, and the node's health at the moment of asking. The latter is written here and not
-//! put into the recorder, which is one per process: figures of the ledger must not outlive the question, nor mix with those
-//! of another node in the same process.
+//! Two sources: the process's recorder, and what is so at the moment of asking (the node's health, its parts' figures, the
+//! process). The latter is written here and not put into the recorder, which is one per process: figures of the ledger must
+//! not outlive the question, nor mix with those of another node in the same process.
 
 use super::state::AppState;
 use crate::actors::tasks::messages::HealthView;
+use crate::telemetry::{self, Page, table};
 use actix_web::{HttpResponse, web};
-use std::fmt::Write;
-
-const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Metrics in Prometheus' text format
 #[utoipa::path(
@@ -17,123 +15,85 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
     responses((status = 200, description = "Metrics", body = String, content_type = "text/plain"))
 )]
 pub(super) async fn metrics(state: web::Data<AppState>) -> HttpResponse {
-    let mut text = state.metrics.render();
+    let recorded = state.metrics.render();
     let health = state.tasks.health().await;
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    let mut page = Page(text);
-    page.single("zkpnet_up", "gauge", "Whether the node's front desk answers.", u64::from(health.is_ok()));
-    if let Ok(view) = &health {
-        page.node(view);
-    }
-    HttpResponse::Ok().content_type(CONTENT_TYPE).body(page.0)
+    metrics_page(recorded, move |page| {
+        page.value(&table::UP, u64::from(health.is_ok()));
+        if let Ok(view) = &health {
+            write_node(page, view);
+        }
+        for source in state.sources.iter() {
+            source.write(page);
+        }
+    })
+    .await
 }
 
-struct Page(String);
-
-impl Page {
-    fn header(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+/// Answers a page of metrics: what the recorder has, what `write` knows, and what every process shows. `write` may block.
+pub(crate) async fn metrics_page(
+    recorded: String,
+    write: impl FnOnce(&mut Page) + Send + 'static,
+) -> HttpResponse {
+    let written = web::block(move || {
+        let mut page = Page::after(recorded);
+        write(&mut page);
+        page.by_label(&table::BUILD_INFO, [(env!("CARGO_PKG_VERSION"), 1)]);
+        telemetry::write_process(&mut page);
+        page.into_text()
+    });
+    match written.await {
+        Ok(text) => HttpResponse::Ok().content_type(telemetry::CONTENT_TYPE).body(text),
+        // The threads that may block are gone: the process ends.
+        Err(_) => HttpResponse::ServiceUnavailable().finish(),
     }
+}
 
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
-        self.header(name, kind, help);
-        let _ = writeln!(self.0, "{name} {value}");
-    }
+fn write_node(page: &mut Page, view: &HealthView) {
+    let counters = &view.counters;
+    page.by_label(&table::TASKS, view.tasks.iter().map(|(status, count)| (status.as_str(), *count)));
+    let outcomes = [
+        ("submitted", counters.tasks_submitted),
+        ("cached", counters.tasks_cached),
+        ("completed", counters.tasks_completed),
+        ("failed", counters.tasks_failed),
+        ("cancelled", counters.tasks_cancelled),
+        ("forgotten", counters.tasks_forgotten),
+    ];
+    page.by_label(&table::TASKS_TOTAL, outcomes);
+    page.value(&table::OPEN_INPUT_BYTES, view.open_input_bytes);
+    write_scheduler(page, view);
+    write_raft(page, view);
+    let workers = &view.workers;
+    let states = [
+        ("active", workers.active),
+        ("suspect", workers.suspect),
+        ("draining", workers.draining),
+        ("dead", workers.dead),
+    ];
+    page.by_label(&table::WORKERS, states);
+    page.value(&table::CAPACITY_LEASES, view.capacity.total);
+    page.value(&table::CAPACITY_LEASES_USED, view.capacity.used);
+}
 
-    fn labelled<'a>(
-        &mut self,
-        name: &str,
-        kind: &str,
-        help: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (&'a str, u64)>,
-    ) {
-        self.header(name, kind, help);
-        for (of, value) in values {
-            let _ = writeln!(self.0, "{name}{{{label}=\"{of}\"}} {value}");
-        }
-    }
+fn write_scheduler(page: &mut Page, view: &HealthView) {
+    let counters = &view.counters;
+    page.value(&table::SCHEDULER_ENABLED, u64::from(view.scheduler_enabled));
+    page.value(&table::SCHEDULER_TASKS_ASSIGNED, counters.leases_granted);
+    let reasons = [
+        ("failed", counters.attempts_failed),
+        ("lost", counters.leases_lost),
+        ("returned", counters.leases_returned),
+    ];
+    page.by_label(&table::SCHEDULER_ENDED, reasons);
+}
 
-    fn node(&mut self, view: &HealthView) {
-        let counters = &view.counters;
-        let by_status = view.tasks.iter().map(|(status, count)| (status.as_str(), *count));
-        self.labelled("zkpnet_tasks", "gauge", "Tasks in the ledger by status.", "status", by_status);
-        self.labelled(
-            "zkpnet_tasks_total",
-            "counter",
-            "What became of submissions and tasks since the cluster began.",
-            "outcome",
-            [
-                ("submitted", counters.tasks_submitted),
-                ("cached", counters.tasks_cached),
-                ("completed", counters.tasks_completed),
-                ("failed", counters.tasks_failed),
-                ("cancelled", counters.tasks_cancelled),
-                ("forgotten", counters.tasks_forgotten),
-            ],
-        );
-        let bytes = view.open_input_bytes;
-        self.single("zkpnet_open_input_bytes", "gauge", "Bytes of the sealed inputs of open tasks.", bytes);
-        self.scheduler(view);
-        self.raft(view);
-        let workers = &view.workers;
-        self.labelled(
-            "zkpnet_workers",
-            "gauge",
-            "Workers by state.",
-            "state",
-            [("active", workers.active), ("draining", workers.draining), ("dead", workers.dead)],
-        );
-        let capacity = &view.capacity;
-        self.single(
-            "zkpnet_capacity_leases",
-            "gauge",
-            "Leases that active workers may hold.",
-            capacity.total,
-        );
-        self.single("zkpnet_capacity_leases_used", "gauge", "Leases held.", capacity.used);
-    }
-
-    fn scheduler(&mut self, view: &HealthView) {
-        let counters = &view.counters;
-        let enabled = u64::from(view.scheduler_enabled);
-        self.single("zkpnet_scheduler_enabled", "gauge", "Whether this node schedules.", enabled);
-        self.single(
-            "zkpnet_scheduler_tasks_assigned_total",
-            "counter",
-            "Leases granted, the same on every coordinator.",
-            counters.leases_granted,
-        );
-        self.labelled(
-            "zkpnet_scheduler_assignments_ended_total",
-            "counter",
-            "Leases that ended without a proof.",
-            "reason",
-            [
-                ("failed", counters.attempts_failed),
-                ("lost", counters.leases_lost),
-                ("returned", counters.leases_returned),
-            ],
-        );
-    }
-
-    fn raft(&mut self, view: &HealthView) {
-        let raft = &view.raft;
-        self.single("zkpnet_raft_is_leader", "gauge", "Whether this node leads.", u64::from(raft.is_leader));
-        let has_leader = u64::from(raft.leader_address.is_some());
-        self.single("zkpnet_raft_has_leader", "gauge", "Whether this node knows a leader.", has_leader);
-        self.single("zkpnet_raft_term", "gauge", "The term.", raft.term);
-        self.single(
-            "zkpnet_raft_commit_index",
-            "gauge",
-            "The last entry known to be committed.",
-            raft.commit_index,
-        );
-        self.single("zkpnet_raft_applied_index", "gauge", "The last entry applied.", raft.applied_index);
-    }
+fn write_raft(page: &mut Page, view: &HealthView) {
+    let raft = &view.raft;
+    page.value(&table::RAFT_IS_LEADER, u64::from(raft.is_leader));
+    page.value(&table::RAFT_HAS_LEADER, u64::from(raft.leader_address.is_some()));
+    page.value(&table::RAFT_TERM, raft.term);
+    page.value(&table::RAFT_COMMIT_INDEX, raft.commit_index);
+    page.value(&table::RAFT_APPLIED_INDEX, raft.applied_index);
 }
 
 #[cfg(test)]
@@ -143,9 +103,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn page() -> String {
-        let mut page = Page(String::new());
-        page.node(&healthy());
-        page.0
+        let mut page = Page::default();
+        write_node(&mut page, &healthy());
+        page.into_text()
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod cursor;
 mod fields;
 mod health;
 mod json;
+mod meters;
 mod metrics;
 mod observe;
 mod openapi;
@@ -38,6 +39,7 @@ pub use server::{HttpError, HttpOptions, RunningServer, start};
 pub use state::{AdminGate, AppState, Phase, Readiness};
 // What another server of the same API needs: the gateway.
 pub(crate) use body::receive;
+pub(crate) use metrics::metrics_page;
 pub(crate) use problem::Problem;
 pub(crate) use request_id::RequestId;
 pub(crate) use root::root;

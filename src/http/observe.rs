@@ -4,6 +4,7 @@
 //! Every error leaves as a problem document with the request's id and path, whoever made it: a handler, an extractor or
 //! the framework. A panic in a handler becomes a 500 of that one request. Bodies and query strings are never logged.
 
+use super::meters::{self, InFlight};
 use super::problem::{Context, Problem, X_REQUEST_ID};
 use super::request_id::RequestId;
 use super::state::Limits;
@@ -17,12 +18,12 @@ use actix_web::http::header::{
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 use futures_util::FutureExt;
-use metrics::{counter, gauge, histogram};
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 /// Characters of a path that a log line shows.
 const LOGGED_PATH_LENGTH_MAX: usize = 256;
+
 /// The middleware.
 pub(super) async fn observe<B: MessageBody + 'static>(
     request: ServiceRequest,
@@ -144,12 +145,7 @@ impl Seen {
 
     fn record(&self, status: u16, problem: Option<&Problem>, by: Answerer) {
         let elapsed = self.began.elapsed();
-        let method = method_label(&self.method);
-        let route = self.route.clone();
-        counter!("zkpnet_http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
-            .increment(1);
-        histogram!("zkpnet_http_request_duration_seconds", "method" => method, "route" => route)
-            .record(elapsed.as_secs_f64());
+        meters::record(method_label(&self.method), &self.route, status, elapsed);
         self.log(status, elapsed, problem, by);
     }
 
@@ -196,22 +192,6 @@ fn method_label(method: &Method) -> &'static str {
         Method::PATCH => "PATCH",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
-    }
-}
-
-/// Counts a request while it is being served, also when its client hangs up and the handler is dropped.
-struct InFlight;
-
-impl InFlight {
-    fn enter() -> Self {
-        gauge!("zkpnet_http_requests_in_flight").increment(1);
-        Self
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        gauge!("zkpnet_http_requests_in_flight").decrement(1);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::actors::cluster_desk::ClusterDeskHandle;
 use crate::actors::tasks::TasksHandle;
 use crate::backup::BackupDesk;
+use crate::telemetry::Source;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,19 +25,21 @@ pub struct AppState {
     pub metrics: PrometheusHandle,
     /// Who takes backups.
     pub backups: Option<BackupDesk>,
+    /// What else knows figures for `/metrics`.
+    pub sources: Arc<[Box<dyn Source>]>,
 }
 
 impl AppState {
     /// What the handlers are to use.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         tasks: TasksHandle,
         cluster: ClusterDeskHandle,
         admin: AdminGate,
         readiness: Readiness,
         metrics: PrometheusHandle,
     ) -> Self {
-        Self { tasks, cluster, admin, readiness, metrics, backups: None }
+        Self { tasks, cluster, admin, readiness, metrics, backups: None, sources: Arc::default() }
     }
 
     /// The same, on a node that backups can be taken of.
@@ -44,6 +47,12 @@ impl AppState {
     pub fn with_backups(mut self, desk: BackupDesk) -> Self {
         self.backups = Some(desk);
         self
+    }
+
+    /// The same, whose `/metrics` shows also what these know.
+    #[must_use]
+    pub fn with_sources(self, sources: Vec<Box<dyn Source>>) -> Self {
+        Self { sources: sources.into(), ..self }
     }
 }
 

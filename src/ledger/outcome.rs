@@ -129,6 +129,32 @@ pub enum Rejection {
     NoArchive,
 }
 
+impl Rejection {
+    /// A word for the rule that said no, for those who count.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::StaleTerm { .. } => "stale_term",
+            Self::UnknownTask(_) => "unknown_task",
+            Self::TaskFinished { .. } => "task_finished",
+            Self::TaskNotPending(_) => "task_not_pending",
+            Self::TaskBackingOff { .. } => "task_backing_off",
+            Self::StaleAttempt { .. } => "stale_attempt",
+            Self::UnknownWorker(_) => "unknown_worker",
+            Self::StaleIncarnation(_) => "stale_incarnation",
+            Self::WorkerUnavailable(_) => "worker_unavailable",
+            Self::WorkerFull(_) => "worker_full",
+            Self::WorkerUnsuited(_) => "worker_unsuited",
+            Self::CircuitUnknown => "circuit_unknown",
+            Self::CircuitConflict => "circuit_conflict",
+            Self::ResultMismatch(_) => "result_mismatch",
+            Self::IdempotencyConflict => "idempotency_conflict",
+            Self::LimitReached { .. } => "limit_reached",
+            Self::Malformed(_) => "malformed",
+        }
+    }
+}
+
 /// What is bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LimitedResource {

@@ -162,6 +162,22 @@ impl Ledger {
         self.index.ready.keys().filter(|id| !self.circuits.contains_key(*id))
     }
 
+    /// The queue of each circuit that has a key or is asked for: how many tasks wait, and when the first was submitted.
+    pub fn queues(&self) -> impl Iterator<Item = (&CircuitId, u64, Option<UnixMillis>)> {
+        let waiting = self.index.ready.iter().map(|(id, ready)| {
+            let first = ready.first().and_then(|key| self.tasks.get(&key.task));
+            (id, ready.len() as u64, first.map(|task| task.created_at))
+        });
+        let empty = self.circuits.keys().filter(|id| !self.index.ready.contains_key(*id));
+        waiting.chain(empty.map(|id| (id, 0, None)))
+    }
+
+    /// How many tasks are in back-off.
+    #[must_use]
+    pub fn delayed_tasks(&self) -> u64 {
+        self.index.delayed.len() as u64
+    }
+
     /// When the next back-off ends.
     #[must_use]
     pub fn next_backoff_end(&self) -> Option<UnixMillis> {

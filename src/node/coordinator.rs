@@ -64,8 +64,9 @@ impl Coordinator {
 
         let readiness = Readiness::starting();
         let (tasks, cluster) = (core.tasks.clone(), core.cluster.clone());
-        let state = AppState::new(tasks, cluster, parts::admin_gate(config)?, readiness.clone(), metrics);
-        let state = state.with_backups(core.backups.clone());
+        let state = AppState::new(tasks, cluster, parts::admin_gate(config)?, readiness.clone(), metrics)
+            .with_backups(core.backups.clone())
+            .with_sources(core.figures(config));
         let server = http::start(&parts::http_options(config), state)?;
         let rpc = serve_workers(config, &core, &security).await?;
 

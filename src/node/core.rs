@@ -1,6 +1,7 @@
 //! What every node that holds the ledger has: the front desk, the scheduler, the registry of workers, the verifier and the
 //! keeper of keys, over a Raft that runs. Whether the workers are in the same process or far away is not its concern.
 
+use super::figures::NodeFigures;
 use super::{NodeError, parts, pool};
 use crate::actors::archivist::Archivist;
 use crate::actors::clock::Clock;
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::proof::KeyStore;
 use crate::raft::{EventStream, RaftService};
 use crate::sealing::DataKey;
+use crate::telemetry::Source;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -59,6 +61,7 @@ pub(super) struct Core {
     pub(super) store: KeyStore,
     pub(super) backups: BackupDesk,
     pub(super) guardian: GuardianHandle,
+    clock: Clock,
     given_up: mpsc::Receiver<GivenUp>,
 }
 
@@ -73,7 +76,8 @@ impl Core {
         let Files { data_key, store } = files;
         let backups = BackupDesk::new(raft.clone(), store.clone(), data_key.print());
         let (guardian, given_up) = Guardian::launch();
-        let raft_node = RaftNode::launch(&guardian, raft.clone(), events, Clock::start()).await;
+        let clock = Clock::start();
+        let raft_node = RaftNode::launch(&guardian, raft.clone(), events, clock.clone()).await;
         let verifier_pool =
             pool("verifier", config.verifier.threads as usize, config.verifier.queue as usize)?;
         let verifier = Verifier::launch(&guardian, verifier_pool).await;
@@ -110,7 +114,13 @@ impl Core {
         let key_maker = pool("key-maker", 1, 1)?;
         KeyKeeper::launch(&guardian, raft_node.clone(), store.clone(), key_maker, spread, preload).await;
         let cluster = ClusterDesk::launch(&guardian, raft.clone()).await;
-        Ok(Self { raft, raft_node, registry, tasks, cluster, store, backups, guardian, given_up })
+        Ok(Self { raft, raft_node, registry, tasks, cluster, store, backups, guardian, clock, given_up })
+    }
+
+    /// What `/metrics` asks for.
+    pub(super) fn figures(&self, config: &Config) -> Vec<Box<dyn Source>> {
+        let (raft, clock) = (self.raft.clone(), self.clock.clone());
+        vec![Box::new(NodeFigures { raft, clock, data_dir: config.raft.data_dir.clone() })]
     }
 
     /// Comes back when the node cannot go on: an actor that was given up, or Raft's fatal error.

@@ -7,6 +7,7 @@ mod coordinator;
 mod core;
 mod demo;
 mod dev;
+mod figures;
 mod founding;
 mod gateway;
 mod lookout;
@@ -125,8 +126,9 @@ impl Node {
 
         let readiness = Readiness::starting();
         let (tasks, cluster) = (core.tasks.clone(), core.cluster.clone());
-        let state = AppState::new(tasks, cluster, parts::admin_gate(config)?, readiness.clone(), metrics);
-        let state = state.with_backups(core.backups.clone());
+        let state = AppState::new(tasks, cluster, parts::admin_gate(config)?, readiness.clone(), metrics)
+            .with_backups(core.backups.clone())
+            .with_sources(core.figures(config));
         let server = http::start(&parts::http_options(config), state)?;
         let node = Self { core, session, server, readiness };
         tokio::time::timeout(READY_LIMIT, node.ready()).await.map_err(|_| NodeError::NotReady)?;

@@ -2,8 +2,9 @@
 
 use super::NodeError;
 use crate::config::{Loaded, LogFormat};
+use crate::telemetry;
 use anyhow::Context as _;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,9 +12,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// What a shutdown may take beyond its grace before the process ends all the same.
 pub(super) const OVERTIME: Duration = Duration::from_secs(5);
-/// Upper bounds of the buckets of every duration histogram, in seconds: a proof of the deepest circuit fits.
-const DURATION_BUCKETS_SECONDS: [f64; 12] =
-    [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// A node that was started.
 pub(super) trait RunningNode {
@@ -72,10 +70,7 @@ pub(super) fn within_system<T>(future: impl Future<Output = anyhow::Result<T>>) 
 /// # Errors
 /// When the process has one already.
 pub(super) fn install_metrics() -> Result<PrometheusHandle, NodeError> {
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &DURATION_BUCKETS_SECONDS)
-        .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|error| NodeError::Config(format!("metrics: {error}")))
+    telemetry::install().map_err(|error| NodeError::Config(format!("metrics: {error}")))
 }
 
 /// Logs go to standard error, so that standard output stays for what a command has to say.

@@ -27,6 +27,7 @@ pub use groth16::{
     verify_independently,
 };
 pub use keys::{
-    BUNDLE_BYTES_MAX, KeyError, KeyManifest, KeyOrigin, KeyStore, ProvingKey, VerifyingKey, check_bundle,
+    BUNDLE_BYTES_MAX, KeyError, KeyManifest, KeyOrigin, KeyStore, MadeProof, ProvingKey, VerifyingKey,
+    check_bundle,
 };
 pub use merkle::{MerkleError, MerkleTree};

@@ -19,6 +19,7 @@ use super::error::{StartError, StoreError};
 use super::files::{DatabaseFile, guarded, lock};
 use super::types::{ClusterId, Entry, LogId, NodeId, StorageError, StoreId, TypeConfig};
 use crate::codec;
+use crate::telemetry::table;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader, Vote};
 use redb::{ReadableTable as _, TableDefinition};
@@ -119,7 +120,8 @@ impl LogStore {
         let keep = guarded(&path, || load(&file, limits))?;
         let (file, keep) = (Arc::new(file), Arc::new(Mutex::new(keep)));
         let (jobs, receiver) = mpsc::channel(QUEUE_MAX);
-        let writer = Writer { file: file.clone(), keep: keep.clone(), jobs: receiver };
+        let fsync_seconds = table::RAFT_FSYNC_DURATION.histogram(&[]);
+        let writer = Writer { file: file.clone(), keep: keep.clone(), jobs: receiver, fsync_seconds };
         let thread = std::thread::Builder::new()
             .name(format!("raft-{node}-log"))
             .spawn(move || writer.run())

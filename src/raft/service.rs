@@ -7,6 +7,7 @@ mod batcher;
 mod freeze;
 pub(super) mod local;
 mod manage;
+mod outcomes;
 pub(super) mod peers;
 mod read;
 pub(super) mod status;
@@ -27,6 +28,7 @@ use crate::codec;
 use crate::ledger::{BodyKey, Command, Ledger, LogIndex};
 use batcher::{Answer, Proposal};
 use local::Local;
+use outcomes::Outcomes;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -47,6 +49,7 @@ struct Inner {
     runtime: Handle,
     status: watch::Receiver<RaftStatus>,
     proposals: mpsc::Sender<Proposal>,
+    outcomes: Arc<Outcomes>,
     waiting: Waiting,
     entry_bytes_max: u64,
     hand_over_time_limit: Duration,
@@ -92,6 +95,7 @@ impl RaftService {
             runtime,
             status,
             proposals,
+            outcomes: Arc::new(Outcomes::new()),
             waiting: Waiting { room: Arc::new(Semaphore::new(permits)), permits },
             entry_bytes_max,
             hand_over_time_limit,
@@ -140,6 +144,11 @@ impl RaftService {
         command: Command,
         deliver: impl FnOnce(Result<Committed, ProposeError>) + Send + 'static,
     ) {
+        let outcomes = self.inner.outcomes.clone();
+        let deliver = move |result: Result<Committed, ProposeError>| {
+            outcomes.count(&result);
+            deliver(result);
+        };
         match self.judge(&command) {
             Ok((bytes, room)) => {
                 let answer = Answer::new(room, Box::new(deliver));

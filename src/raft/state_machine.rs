@@ -15,6 +15,8 @@ use super::snapshot::{SnapshotDirectory, SnapshotReader, SnapshotWriter, file_er
 use super::state_hash::{StateHash, frame_of};
 use super::types::{Applied, Entry, LogId, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
 use crate::ledger::{BodyKey, Digest, Ledger, LogIndex, LogPosition, Term};
+use crate::telemetry::table;
+use metrics::{Gauge, Histogram};
 use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot};
 use redb::{Durability, ReadTransaction};
@@ -24,6 +26,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::time::Instant;
 
 /// Entries that are applied under one lock of the ledger.
 const RUN_ENTRIES_MAX: usize = 512;
@@ -56,6 +59,28 @@ struct Core {
     has_failed: AtomicBool,
     /// The first error that was given to openraft, which stops at it and may later name a consequence of it instead.
     failure: Arc<OnceLock<String>>,
+    times: Times,
+}
+
+/// What is measured of the state machine.
+#[derive(Debug)]
+struct Times {
+    apply: Histogram,
+    build: Histogram,
+    install: Histogram,
+    snapshot_bytes: Gauge,
+}
+
+impl Times {
+    fn new() -> Self {
+        let snapshot = |kind| table::RAFT_SNAPSHOT_DURATION.histogram(&[kind]);
+        Self {
+            apply: table::RAFT_APPLY_DURATION.histogram(&[]),
+            build: snapshot("build"),
+            install: snapshot("install"),
+            snapshot_bytes: table::RAFT_SNAPSHOT_BYTES.gauge(&[]),
+        }
+    }
 }
 
 /// Bodies that are applied and not yet in the file, the newest last.
@@ -183,6 +208,7 @@ impl StateMachine {
                 events,
                 has_failed: AtomicBool::new(false),
                 failure: Arc::default(),
+                times: Times::new(),
             }),
         };
         // A received snapshot is published before the ledger's file takes it over: a crash in between is mended here.
@@ -239,6 +265,7 @@ impl StateMachine {
 
 impl Core {
     fn apply(&self, entries: &[Entry]) -> Result<Vec<Applied>, StoreError> {
+        let began = Instant::now();
         let mut state = self.begin()?;
         let mut replies = Vec::with_capacity(entries.len());
         let mut rest = entries;
@@ -255,6 +282,7 @@ impl Core {
             }
         }
         self.has_failed.store(false, Ordering::Release);
+        self.times.apply.record(began.elapsed());
         Ok(replies)
     }
 
@@ -363,6 +391,7 @@ impl Core {
     }
 
     fn build_snapshot(&self) -> Result<(SnapshotMeta, File), StoreError> {
+        let began = Instant::now();
         self.catch_up()?;
         let view = self.store.read()?;
         // After the view was taken: a published snapshot lets the log be purged, so what it holds must be durable first.
@@ -380,12 +409,15 @@ impl Core {
         let bytes = writer.finish()?;
         drop(view);
         let (meta, path) = self.snapshots.publish(&part, &meta)?;
+        self.times.build.record(began.elapsed());
+        self.times.snapshot_bytes.set(bytes as f64);
         tracing::info!(index, bytes, "built a snapshot of the ledger");
         let file = File::open(&path).map_err(file_error(&path, "opening"))?;
         Ok((meta, file))
     }
 
     fn install(&self, meta: &SnapshotMeta, received: &File) -> Result<(), StoreError> {
+        let began = Instant::now();
         let part = self.snapshots.copy(received)?;
         let (found, _) = SnapshotReader::open(&part)?.validate()?;
         if found != *meta {
@@ -395,7 +427,9 @@ impl Core {
         // Published first: with the file in place a crash before the ledger has taken it over is mended at the next start,
         // while a ledger ahead of both the log and every snapshot could not serve its followers.
         let (_, path) = self.snapshots.publish(&part, meta)?;
-        self.take_over(&path)
+        self.take_over(&path)?;
+        self.times.install.record(began.elapsed());
+        Ok(())
     }
 
     /// Replaces the ledger, on disk and in memory, by a snapshot.

@@ -4,6 +4,7 @@
 //! runs on the prover's own threads.
 
 use super::loaded_keys::LoadedKeys;
+use super::meters;
 use super::shares::{Limits, Shares};
 use super::{ProofMaker, Prove};
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
@@ -11,6 +12,7 @@ use crate::proof::{CircuitSpec, Digest32, KeyError, KeyStore, ProofBytes, ProveE
 use rayon::ThreadPoolBuildError;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Where keys come from that the folder does not have.
 pub trait KeySource: Send + Sync + 'static {
@@ -138,8 +140,12 @@ impl Groth16Prover {
     fn prove(&self, key: &ProvingKey, request: &Prove) -> Result<ProofBytes, NotMade> {
         // Ready since the key came into memory.
         let bytes = key.prover().map_err(ProveError::from)?.proof_bytes_max();
+        let began = Instant::now();
         let share = self.shares.take(bytes)?;
-        Ok(share.run(|| key.prove_until(&request.input, &request.stop))?)
+        let waited = began.elapsed();
+        let made = share.run(|| key.prove_until(&request.input, &request.stop, &|| began.elapsed()))?;
+        meters::record_phases(key.circuit().name, waited, &made);
+        Ok(made.proof)
     }
 
     fn find(&self, digest: &Digest32) -> Result<Arc<ProvingKey>, String> {

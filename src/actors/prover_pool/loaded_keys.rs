@@ -6,6 +6,8 @@
 
 use crate::ledger::{CircuitId, Digest};
 use crate::proof::ProvingKey;
+use crate::telemetry::table;
+use metrics::Gauge;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ pub(super) struct LoadedKeys {
     pub(super) tables_bytes_max: u64,
     /// Counts uses; the key with the smallest number was used least recently.
     uses: u64,
+    count_gauge: Gauge,
+    bytes_gauge: Gauge,
 }
 
 struct Loaded {
@@ -31,7 +35,14 @@ struct Loaded {
 
 impl LoadedKeys {
     pub(super) fn new() -> Self {
-        Self { keys: BTreeMap::new(), bytes_max: u64::MAX, tables_bytes_max: 0, uses: 0 }
+        Self {
+            keys: BTreeMap::new(),
+            bytes_max: u64::MAX,
+            tables_bytes_max: 0,
+            uses: 0,
+            count_gauge: table::PROVER_KEYS.gauge(&[]),
+            bytes_gauge: table::PROVER_KEY_BYTES.gauge(&[]),
+        }
     }
 
     pub(super) fn get(&mut self, digest: Digest) -> Option<Arc<ProvingKey>> {
@@ -70,10 +81,12 @@ impl LoadedKeys {
     fn make_room(&mut self) {
         while self.bytes() > self.bytes_max && self.drop_oldest_tables() {}
         while self.bytes() > self.bytes_max && self.keys.len() > 1 {
-            let Some(oldest) = self.oldest(|_| true) else { return };
+            let Some(oldest) = self.oldest(|_| true) else { break };
             tracing::debug!(key = %oldest, "a proving key leaves the memory");
             self.keys.remove(&oldest);
         }
+        self.count_gauge.set(self.keys.len() as f64);
+        self.bytes_gauge.set(self.bytes() as f64);
     }
 
     /// Whether there were any.

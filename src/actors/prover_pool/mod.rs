@@ -3,6 +3,7 @@
 
 mod groth16;
 mod loaded_keys;
+mod meters;
 mod shares;
 
 pub use groth16::{Groth16Prover, KeySource};
@@ -13,7 +14,9 @@ use super::cpu_pool::{CpuPool, JobError};
 use super::guardian::{GuardianHandle, Supervised};
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
 use crate::proof::{CircuitInput, ProofBytes, Stop};
+use crate::telemetry::table;
 use actix::{Actor, Context, Handler, Message};
+use metrics::Gauge;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -108,6 +111,7 @@ impl ProverPoolHandle {
 pub struct ProverPool {
     pool: CpuPool,
     maker: Arc<dyn ProofMaker>,
+    running: Gauge,
 }
 
 impl ProverPool {
@@ -119,7 +123,9 @@ impl ProverPool {
     ) -> ProverPoolHandle {
         let slots = pool.threads();
         let factory_maker = Arc::clone(&maker);
-        let factory = move || Self { pool: pool.clone(), maker: Arc::clone(&factory_maker) };
+        let running = table::PROVER_RUNNING.gauge(&[]);
+        let factory =
+            move || Self { pool: pool.clone(), maker: Arc::clone(&factory_maker), running: running.clone() };
         ProverPoolHandle { address: guardian.supervise(factory).await, slots, maker }
     }
 }
@@ -137,16 +143,18 @@ impl Handler<Ask<Prove>> for ProverPool {
     type Result = ();
 
     fn handle(&mut self, ask: Ask<Prove>, _: &mut Self::Context) {
-        let (pool, maker) = (self.pool.clone(), Arc::clone(&self.maker));
+        let (pool, maker, running) = (self.pool.clone(), Arc::clone(&self.maker), self.running.clone());
         actix_rt::spawn(async move {
             let Ask { message, reply } = ask;
             let stop = message.stop.clone();
+            let circuit = meters::circuit_label(&message.circuit);
             let job = move || -> Result<Proven, FailureCause> {
                 let began = Instant::now();
+                let _running = meters::Running::enter(&running);
                 let proof = maker.make(&message)?;
                 Ok(Proven { proof: proof.as_bytes().to_vec(), took: began.elapsed() })
             };
-            reply.send(match pool.run(job).await {
+            let result = match pool.run(job).await {
                 Ok(Ok(proven)) => Ok(proven),
                 Ok(Err(_)) if stop.is_stopped() => Err(NoProof::Stopped),
                 // A worker without the key is the operator's concern: the task waits for one that has it.
@@ -158,7 +166,9 @@ impl Handler<Ask<Prove>> for ProverPool {
                     Err(NoProof::Failed(FailureCause::new(FailureKind::ProverPanicked, &error.to_string())))
                 }
                 Err(error) => Err(NoProof::NotTried(error.to_string())),
-            });
+            };
+            meters::record_outcome(circuit, result.as_ref().map(|proven| proven.took));
+            reply.send(result);
         });
     }
 }

@@ -8,6 +8,7 @@ mod dispatch;
 mod handle;
 mod liveness;
 mod messages;
+mod meters;
 mod report;
 
 pub use handle::WorkerRegistryHandle;
@@ -26,6 +27,7 @@ use crate::ledger::{
 };
 use crate::sealing::DataKey;
 use actix::{Actor, AsyncContext, Context, Handler};
+use meters::Meters;
 use report::{propose, register};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -68,6 +70,7 @@ struct Parts {
     verifier: VerifierHandle,
     data_key: DataKey,
     times: LeaseTimes,
+    meters: Meters,
 }
 
 impl WorkerRegistry {
@@ -79,7 +82,7 @@ impl WorkerRegistry {
         data_key: DataKey,
         times: LeaseTimes,
     ) -> WorkerRegistryHandle {
-        let parts = Parts { raft: raft.clone(), verifier, data_key, times };
+        let parts = Parts { raft: raft.clone(), verifier, data_key, times, meters: Meters::new() };
         let changes = Arc::new(watch::Sender::new(0));
         let fleet_changes = changes.subscribe();
         let factory_changes = changes;

@@ -1,6 +1,7 @@
 //! What workers say, made into commands. A proof passes the verifier first; the ledger judges everything.
 
 use super::messages::{News, Register, Report, WorkerError};
+use super::meters::record_completed;
 use super::{Parts, WorkerRegistry};
 use crate::actors::ask::Ask;
 use crate::actors::clock::millis;
@@ -9,7 +10,7 @@ use crate::actors::tasks::messages::Consistency;
 use crate::actors::verifier::{CheckError, CheckProof};
 use crate::ledger::{
     Attempt, Circuit, Command, Digest, FailureCause, FailureKind, Incarnation, Ledger, ProvenResult,
-    Rejection, TaskId, WorkerId, WorkerState,
+    Rejection, TaskId, UnixMillis, WorkerId, WorkerState,
 };
 use crate::raft::{ProposeError, ReadError};
 use actix::Handler;
@@ -32,25 +33,60 @@ impl Handler<Ask<Report>> for WorkerRegistry {
 
 async fn report(parts: &Parts, report: Report) -> Result<(), WorkerError> {
     let Report { worker, task, attempt, news } = report;
+    parts.meters.count(&news);
     let at = parts.raft.now();
     let command = match news {
         News::Started => Command::StartAttempt { task, attempt, worker, at },
         News::GivenBack => Command::ReturnLease { task, attempt, worker, at },
         News::Failed(cause) => Command::FailAttempt { task, attempt, worker, cause, at },
-        News::Proven { proof, proving } => judge(parts, worker, task, attempt, proof, proving).await?,
+        News::Proven { proof, proving } => {
+            let proven = Proven { worker, task, attempt, proof, proving };
+            return complete(parts, proven).await;
+        }
     };
     propose(&parts.raft, command).await
 }
 
+/// A proof that a worker has sent.
+struct Proven {
+    worker: WorkerId,
+    task: TaskId,
+    attempt: Attempt,
+    proof: Vec<u8>,
+    proving: Duration,
+}
+
+/// What a proof of an open task must state.
+struct Statement {
+    circuit: Circuit,
+    public_inputs: Vec<Digest>,
+    submitted_at: UnixMillis,
+}
+
+/// Has a proof verified, and tells the ledger.
+async fn complete(parts: &Parts, proven: Proven) -> Result<(), WorkerError> {
+    let statement = statement(&parts.raft, proven.task).await?;
+    let (circuit, submitted_at) = (statement.circuit.id.clone(), statement.submitted_at);
+    let command = judge(parts, statement, proven).await?;
+    let completes = matches!(command, Command::CompleteTask { .. });
+    propose(&parts.raft, command).await?;
+    if completes {
+        let age_ms = parts.raft.now().0.saturating_sub(submitted_at.0);
+        record_completed(&circuit, Duration::from_millis(age_ms));
+    }
+    Ok(())
+}
+
 /// The key and the public inputs of an open task.
-async fn statement(raft: &RaftNodeHandle, task: TaskId) -> Result<(Circuit, Vec<Digest>), WorkerError> {
-    let question = move |ledger: &Ledger| -> Result<(Circuit, Vec<Digest>), Rejection> {
+async fn statement(raft: &RaftNodeHandle, task: TaskId) -> Result<Statement, WorkerError> {
+    let question = move |ledger: &Ledger| -> Result<Statement, Rejection> {
         let record = ledger.task(task).ok_or(Rejection::UnknownTask(task))?;
         if !record.is_open() {
             return Err(Rejection::TaskFinished { task, status: record.status() });
         }
         let circuit = ledger.circuit(&record.circuit).ok_or(Rejection::CircuitUnknown)?;
-        Ok((circuit.clone(), record.public_inputs.clone()))
+        let (public_inputs, submitted_at) = (record.public_inputs.clone(), record.created_at);
+        Ok(Statement { circuit: circuit.clone(), public_inputs, submitted_at })
     };
     // The own copy is enough to check a proof by: the ledger judges again when the command is applied. It is not enough to
     // refuse one, for which the worker would throw it away: a new leader's copy may still lack what is committed.
@@ -67,15 +103,9 @@ async fn statement(raft: &RaftNodeHandle, task: TaskId) -> Result<(Circuit, Vec<
 }
 
 /// Verifies a proof and says by which command the ledger is told.
-async fn judge(
-    parts: &Parts,
-    worker: WorkerId,
-    task: TaskId,
-    attempt: Attempt,
-    proof: Vec<u8>,
-    proving: Duration,
-) -> Result<Command, WorkerError> {
-    let (circuit, public_inputs) = statement(&parts.raft, task).await?;
+async fn judge(parts: &Parts, statement: Statement, proven: Proven) -> Result<Command, WorkerError> {
+    let Statement { circuit, public_inputs, .. } = statement;
+    let Proven { worker, task, attempt, proof, proving } = proven;
     let check = CheckProof {
         key: circuit.verifying_key,
         key_bytes: circuit.verifying_key_bytes,

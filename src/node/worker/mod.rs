@@ -18,6 +18,7 @@ use crate::tls::{ClusterToken, TlsFiles, TlsMaterial};
 use actix_web::web;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,7 @@ struct Desk {
     coordinator: RemoteCoordinator,
     readiness: Readiness,
     metrics: PrometheusHandle,
+    data_dir: PathBuf,
 }
 
 impl WorkerNode {
@@ -121,6 +123,7 @@ impl WorkerNode {
             coordinator,
             readiness: ready,
             metrics: metrics.clone(),
+            data_dir: data_dir.clone(),
         });
         let options = parts::http_options(config);
         let routes = move |config: &mut web::ServiceConfig| {

@@ -2,10 +2,11 @@
 
 use super::Desk;
 use crate::http::{self, Phase, Problem, ProblemCode};
+use crate::node::figures;
+use crate::telemetry::table;
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
-use std::fmt::Write as _;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
@@ -103,27 +104,16 @@ async fn readyz(desk: web::Data<Desk>) -> Result<HttpResponse, Problem> {
 
 /// Metrics in Prometheus' text format.
 async fn metrics(desk: web::Data<Desk>) -> HttpResponse {
-    let mut text = desk.metrics.render();
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
     let document = document(&desk);
-    let registered = usize::from(document.coordinator.is_some() && document.incarnation.is_some());
-    let gauges = [
-        ("zkpnet_up", "Whether the worker answers.", 1),
-        ("zkpnet_worker_registered", "Whether a coordinator hands it work.", registered),
-        ("zkpnet_worker_capacity", "Tasks that it takes at once.", document.capacity as usize),
-        ("zkpnet_worker_slots", "Proofs that it makes at once.", document.slots),
-        ("zkpnet_worker_leases", "Leases in hand.", document.leases_held),
-        (
-            "zkpnet_worker_unacknowledged_results",
-            "Finished proofs that no coordinator has acknowledged yet.",
-            document.unacknowledged_results,
-        ),
-    ];
-    for (name, help, value) in gauges {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
-    }
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
+    http::metrics_page(desk.metrics.render(), move |page| {
+        let registered = document.coordinator.is_some() && document.incarnation.is_some();
+        page.value(&table::UP, 1);
+        page.value(&table::WORKER_REGISTERED, u64::from(registered));
+        page.value(&table::WORKER_CAPACITY, document.capacity);
+        page.value(&table::WORKER_SLOTS, document.slots);
+        page.value(&table::WORKER_LEASES, document.leases_held);
+        page.value(&table::WORKER_UNACKNOWLEDGED, document.unacknowledged_results);
+        figures::write_disk(page, &desk.data_dir);
+    })
+    .await
 }

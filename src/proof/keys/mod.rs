@@ -30,8 +30,8 @@ use super::circuits::{AnyCircuit, CircuitInput};
 use super::digest::Digest32;
 use super::field::Bytes32;
 use super::groth16::{
-    self, FastKey, KeygenProgress, PrepareError, ProofBytes, ProveError, Prover, Stop, ToxicValues,
-    VerifyError, VerifyingKeyError,
+    self, FastKey, KeygenProgress, PhaseTimes, PrepareError, ProofBytes, ProveError, Prover, Stop,
+    ToxicValues, VerifyError, VerifyingKeyError,
 };
 
 /// Who made a key, and so how far it can be trusted.
@@ -102,6 +102,16 @@ impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VerifyingKey({})", self.digest)
     }
+}
+
+/// A proof that was made and checked, and what it took by the caller's clock.
+pub struct MadeProof {
+    /// The proof.
+    pub proof: ProofBytes,
+    /// The phases of making it.
+    pub times: PhaseTimes,
+    /// Verifying it.
+    pub check: Duration,
 }
 
 /// A proving key in memory, with its verifying key. Tens of megabytes for the deep circuits: share it in an `Arc`.
@@ -263,23 +273,33 @@ impl ProvingKey {
     /// # Errors
     /// As there.
     pub fn prove(&self, input: &CircuitInput) -> Result<ProofBytes, ProveError> {
-        self.prove_until(input, &Stop::new())
+        self.prove_until(input, &Stop::new(), &|| Duration::ZERO).map(|made| made.proof)
     }
 
-    /// Proves that the input satisfies the circuit, with randomness from the operating system, and verifies the proof.
+    /// Proves that the input satisfies the circuit, with randomness from the operating system, and verifies the proof. `clock`
+    /// gives any moment's distance from one fixed moment; this module reads none itself.
     ///
     /// Blocks, and uses all threads of the rayon pool that it is called in; outside of one, those of the process's.
     ///
     /// # Errors
     /// The input is not one of the circuit's, or breaks a constraint; somebody wished an end; or the proof came out
     /// false, which would be a fault of this machine or program: such a proof is never given out.
-    pub fn prove_until(&self, input: &CircuitInput, stop: &Stop) -> Result<ProofBytes, ProveError> {
+    pub fn prove_until(
+        &self,
+        input: &CircuitInput,
+        stop: &Stop,
+        clock: &(dyn Fn() -> Duration + Sync),
+    ) -> Result<MadeProof, ProveError> {
         let circuit = AnyCircuit::with_input(self.circuit, input)?;
-        let proven = self.prover()?.prove_timed(circuit, &mut OsRng, stop, &|| Duration::ZERO)?;
+        let proven = self.prover()?.prove_timed(circuit, &mut OsRng, stop, clock)?;
         let proof = ProofBytes::from_proof(&proven.proof)?;
         let public_inputs: Vec<Bytes32> = proven.public_inputs.iter().map(Bytes32::from_scalar).collect();
+        let made_at = clock();
         match self.verifying_key.verify(&proof, &public_inputs) {
-            Ok(true) => Ok(proof),
+            Ok(true) => {
+                let check = clock().saturating_sub(made_at);
+                Ok(MadeProof { proof, times: proven.times, check })
+            }
             Ok(false) | Err(_) => Err(ProveError::WrongProof),
         }
     }

@@ -7,9 +7,11 @@ use crate::planted::{Defect, is_planted};
 use crate::raft::error::StoreError;
 use crate::raft::files::{DatabaseFile, lock};
 use crate::raft::types::{LogId, TypeConfig};
+use metrics::Histogram;
 use openraft::storage::LogFlushed;
 use redb::Durability;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 /// Jobs that may wait: openraft awaits each, so a handful suffices; the bound is there so that nothing can grow.
@@ -32,6 +34,8 @@ pub(super) struct Writer {
     pub(super) file: Arc<DatabaseFile>,
     pub(super) keep: Arc<Mutex<Keep>>,
     pub(super) jobs: mpsc::Receiver<Job>,
+    /// Of commits of the file.
+    pub(super) fsync_seconds: Histogram,
 }
 
 /// What is acknowledged is on disk.
@@ -102,7 +106,10 @@ impl Writer {
                 records.insert(meta::COMMITTED, frame.as_slice()).map_err(file.failed("writing"))?;
             }
         }
-        transaction.commit().map_err(file.failed("writing"))
+        let began = Instant::now();
+        transaction.commit().map_err(file.failed("writing"))?;
+        self.fsync_seconds.record(began.elapsed());
+        Ok(())
     }
 
     fn answer(&self, jobs: impl Iterator<Item = Job>, result: Result<(), Arc<StoreError>>) {

@@ -8,6 +8,8 @@ use super::status::leader_info;
 use crate::ledger::{Command, LogIndex, Rejection, Reply, Term};
 use crate::raft::error::{ProposeError, UnknownReason};
 use crate::raft::types::{AppendMark, Batch, Raft, TypeConfig};
+use crate::telemetry::table;
+use metrics::Histogram;
 use openraft::error::ClientWriteError;
 use openraft::raft::ClientWriteResponse;
 use std::sync::Arc;
@@ -82,12 +84,18 @@ pub(super) struct BatchLimits {
 }
 
 pub(super) struct Batcher {
-    pub(super) raft: Raft,
-    pub(super) queue: mpsc::Receiver<Proposal>,
-    pub(super) limits: BatchLimits,
+    raft: Raft,
+    queue: mpsc::Receiver<Proposal>,
+    limits: BatchLimits,
+    /// Of entries from their handing over to their being applied.
+    commit_seconds: Histogram,
 }
 
 impl Batcher {
+    pub(super) fn new(raft: Raft, queue: mpsc::Receiver<Proposal>, limits: BatchLimits) -> Self {
+        Self { raft, queue, limits, commit_seconds: table::RAFT_COMMIT_DURATION.histogram(&[]) }
+    }
+
     /// Runs until the queue is closed and empty.
     pub(super) async fn run(mut self) {
         let in_flight = Arc::new(Semaphore::new(self.limits.in_flight_max));
@@ -105,12 +113,17 @@ impl Batcher {
                 continue;
             }
             let mark = batch.mark.clone();
+            let handed_over_at = Instant::now();
             // In the order in which they were queued: this only hands the entry over.
             match self.raft.client_write_ff(batch).await {
                 Ok(result) => {
                     let time_limit = self.limits.time_limit;
+                    let commit_seconds = self.commit_seconds.clone();
                     tokio::spawn(async move {
                         let result = tokio::time::timeout(time_limit, result).await;
+                        if matches!(result, Ok(Ok(Ok(_)))) {
+                            commit_seconds.record(handed_over_at.elapsed());
+                        }
                         answer_all(answers, result, &mark);
                         drop(permit);
                     });

@@ -7,6 +7,7 @@ use crate::raft::files::lock;
 use crate::raft::log_store::LogProgress;
 use crate::raft::state_machine::LedgerReader;
 use crate::raft::types::{LogId, Member, NodeId};
+use crate::telemetry::table;
 use openraft::ServerState;
 use openraft::error::Fatal;
 use std::sync::{Arc, Mutex};
@@ -235,6 +236,8 @@ pub(super) async fn publish(
 ) {
     let mut published_at = Instant::now();
     let mut is_running = true;
+    let leader_changes = table::RAFT_LEADER_CHANGES.counter(&[]);
+    let mut known_leader = None;
     while is_running {
         is_running = tokio::select! {
             changed = metrics.changed() => changed.is_ok(),
@@ -255,6 +258,12 @@ pub(super) async fn publish(
         }
         published_at = Instant::now();
         log_role(publisher.borrow().role, &now);
+        // The same one in another term was elected anew.
+        let leader = now.leader.as_ref().map(|leader| (now.term, leader.id));
+        if leader.is_some() && leader != known_leader {
+            leader_changes.increment(1);
+            known_leader = leader;
+        }
         publisher.send_if_modified(|published| {
             let is_new = *published != now;
             *published = now;

@@ -129,16 +129,13 @@ impl RaftThread {
 
         let (publisher, status) = watch::channel(local.status());
         let (unused, proposals) = (mpsc::channel(1).1, &mut self.proposals);
-        let batcher = Batcher {
-            raft: raft.clone(),
-            queue: std::mem::replace(proposals, unused),
-            limits: BatchLimits {
-                commands_max: self.config.entry_commands_max as usize,
-                bytes_max: self.config.entry_bytes_max,
-                in_flight_max: self.config.entries_in_flight_max as usize,
-                time_limit: self.config.proposal_time_limit,
-            },
+        let limits = BatchLimits {
+            commands_max: self.config.entry_commands_max as usize,
+            bytes_max: self.config.entry_bytes_max,
+            in_flight_max: self.config.entries_in_flight_max as usize,
+            time_limit: self.config.proposal_time_limit,
         };
+        let batcher = Batcher::new(raft.clone(), std::mem::replace(proposals, unused), limits);
         let tasks = vec![
             tokio::spawn(local.quorum.clone().follow(raft.metrics())),
             tokio::spawn(status::publish(

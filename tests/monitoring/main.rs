@@ -1,0 +1,14 @@
+//! What operators watch a cluster by: the metrics of running processes, the alerts and the dashboard that rest on them, and
+//! the load balancers that ask who is ready. Needs the Debian packages prometheus, haproxy and nginx-light.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod alerts;
+mod backend;
+mod balance;
+mod cluster;
+mod exposition;
+mod files;
+mod live;
+#[path = "../support/mod.rs"]
+mod support;
