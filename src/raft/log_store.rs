@@ -42,6 +42,8 @@ pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("
 /// The keys of the meta table.
 pub(super) mod meta {
     pub(in crate::raft) const VOTE: &str = "vote";
+    /// The vote in words, for whoever looks at the file with `strings`, as the cluster's documents do. Never read.
+    pub(in crate::raft) const VOTE_IN_WORDS: &str = "vote in words";
     pub(in crate::raft) const COMMITTED: &str = "committed";
     pub(in crate::raft) const PURGED: &str = "purged";
     pub(in crate::raft) const NODE: &str = "node";
@@ -156,8 +158,16 @@ impl LogStore {
     }
 
     async fn write_meta<T: Serialize>(&self, key: &'static str, value: &T) -> Result<(), StoreError> {
-        let value = codec::encode(value)?;
-        self.write(|done| Job::Meta { key, value, done }).await
+        let records = vec![(key, codec::encode(value)?)];
+        self.write(|done| Job::Meta { records, done }).await
+    }
+
+    async fn write_vote(&self, vote: &Vote<NodeId>) -> Result<(), StoreError> {
+        let (term, node) = (vote.leader_id.term, vote.leader_id.node_id);
+        let words =
+            format!("term {term}, {} node {node}", if vote.committed { "led by" } else { "voted for" });
+        let records = vec![(meta::VOTE, codec::encode(vote)?), (meta::VOTE_IN_WORDS, codec::encode(&words)?)];
+        self.write(|done| Job::Meta { records, done }).await
     }
 
     /// Queues a job and waits until it is on disk.
@@ -304,7 +314,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_vote(&mut self, vote: &Vote<NodeId>) -> Result<(), StorageError> {
         let error =
             |error: StoreError| error.into_raft(openraft::ErrorSubject::Vote, openraft::ErrorVerb::Write);
-        self.write_meta(meta::VOTE, vote).await.map_err(error)?;
+        self.write_vote(vote).await.map_err(error)?;
         lock(&self.inner.keep).vote = Some(*vote);
         Ok(())
     }

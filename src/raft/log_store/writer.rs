@@ -20,8 +20,8 @@ pub(super) const QUEUE_MAX: usize = 256;
 pub(super) enum Job {
     /// Entries by index, encoded. The callback is openraft's; it is called once they are on disk.
     Append { entries: Vec<(u64, Vec<u8>)>, flushed: LogFlushed<TypeConfig> },
-    /// A record of the meta table.
-    Meta { key: &'static str, value: Vec<u8>, done: Done },
+    /// Records of the meta table, by key.
+    Meta { records: Vec<(&'static str, Vec<u8>)>, done: Done },
     /// Drop the entries from this index on.
     Truncate { from: u64, done: Done },
     /// Drop the entries up to this one, and remember it.
@@ -88,8 +88,10 @@ impl Writer {
                             log.insert(*index, frame.as_slice()).map_err(file.failed("writing"))?;
                         }
                     }
-                    Job::Meta { key, value, .. } => {
-                        records.insert(*key, value.as_slice()).map_err(file.failed("writing"))?;
+                    Job::Meta { records: changed, .. } => {
+                        for (key, value) in changed {
+                            records.insert(*key, value.as_slice()).map_err(file.failed("writing"))?;
+                        }
                     }
                     Job::Truncate { from, .. } => {
                         log.retain_in(*from.., |_, _| false).map_err(file.failed("writing"))?;

@@ -31,6 +31,10 @@ async fn acknowledged_entries_and_votes_survive_a_crash() {
     assert_eq!(all(&mut log).await, encoded(&entries(0..=9, 100)));
     assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(7, NODE)));
     assert_eq!(log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, 9)));
+    // `strings raft.redb | grep term` is how the cluster's documents look at it.
+    let bytes = std::fs::read(directory.path().join("raft.redb")).unwrap();
+    let words = b"term 7, voted for node ";
+    assert!(bytes.windows(words.len()).any(|window| window == words), "the term is not there to be read");
 }
 
 #[tokio::test]

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Makes the images that the compose files name where no registry can be reached: a Debian from its packages, PostgreSQL, Prometheus
+# and HAProxy in it, and zkp-coordinator around a zkpnet that is built already. Needs root, Docker and debootstrap.
+#
+#   docker/ci/images.sh                        the bases: zkp-ci/debian, zkp-ci/postgres, zkp-ci/prometheus, zkp-ci/haproxy
+#   docker/ci/images.sh --binary FILE [TAG]    and zkp-coordinator:TAG (default ci) with this binary
+#
+# What is there and was made by these same files is not made again. The Debian itself is also kept as an archive outside the tree,
+# ${XDG_CACHE_HOME:-~/.cache}/zkpnet/images, for an engine that has forgotten its images. ZKP_CI_SUITE names another release than
+# bookworm, ZKP_CI_MIRROR another mirror than deb.debian.org.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+suite=${ZKP_CI_SUITE:-bookworm}
+mirror=${ZKP_CI_MIRROR:-http://deb.debian.org/debian}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/zkpnet/images
+binary='' tag=ci
+case ${1:-} in
+    '') ;;
+    --binary) binary=${2:?--binary wants a file}; tag=${3:-ci} ;;
+    *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 2 ;;
+esac
+# The classic builder, which every engine has.
+export DOCKER_BUILDKIT=0
+
+fail() { echo "images: $*" >&2; exit 1; }
+command -v docker > /dev/null || fail "missing: docker (Debian package docker.io)"
+docker info > /dev/null 2>&1 || fail "the Docker engine does not answer: $(docker info 2>&1 | tail -n 1)"
+mkdir -p "$cache"
+exec 9> "$cache/lock"
+flock 9 # two at a time would make everything twice
+
+temporary=$(mktemp -d)
+trap 'rm -rf --one-file-system "$temporary"' EXIT
+
+digest() { cat "$@" | sha256sum | cut -c1-16; }
+# is_made IMAGE KEY: whether the image is there, made from files of this digest.
+is_made() { [ "$(docker image inspect --format '{{index .Config.Labels "zkp.key"}}' "$1" 2> /dev/null)" = "$2" ]; }
+
+# quietly WHAT COMMAND…: shows the command's words only when it fails.
+quietly() {
+    local what=$1 began=$SECONDS
+    shift
+    if ! "$@" > "$temporary/log" 2>&1; then
+        tail -n 30 "$temporary/log" >&2
+        fail "$what could not be made"
+    fi
+    echo "images: $what ($((SECONDS - began)) s)"
+}
+
+bootstrap() {
+    debootstrap --variant=minbase "$suite" "$temporary/root" "$mirror"
+    # What the slim images of Debian leave out too.
+    rm -rf "$temporary"/root/usr/share/{doc,info,locale,man}/* "$temporary"/root/var/cache/apt/*.bin \
+        "$temporary"/root/var/cache/apt/archives/*.deb "$temporary"/root/var/lib/apt/lists/* "$temporary"/root/var/log/*.log
+    # No package starts a service within an image.
+    printf '#!/bin/sh\nexit 101\n' > "$temporary/root/usr/sbin/policy-rc.d"
+    chmod +x "$temporary/root/usr/sbin/policy-rc.d"
+    tar -C "$temporary/root" --numeric-owner -cf "$archive.part" .
+    mv "$archive.part" "$archive"
+    rm -rf --one-file-system "$temporary/root"
+}
+
+key=$suite-$(digest docker/ci/images.sh)
+archive=$cache/debian-$key.tar
+if ! is_made zkp-ci/debian "$key"; then
+    if [ ! -f "$archive" ]; then
+        command -v debootstrap > /dev/null || fail "missing: debootstrap (Debian package debootstrap)"
+        [ "$(id -u)" = 0 ] || fail "debootstrap needs root"
+        quietly "the archive of Debian $suite" bootstrap
+    fi
+    quietly zkp-ci/debian docker import --change "LABEL zkp.key=$key" --change 'CMD ["bash"]' "$archive" zkp-ci/debian
+fi
+
+for name in postgres prometheus haproxy; do
+    own=$key-$(digest docker/ci/$name/*)
+    is_made "zkp-ci/$name" "$own" && continue
+    # The host's network: what reached Debian's mirror a moment ago reaches it again.
+    quietly "zkp-ci/$name" docker build --network host --label "zkp.key=$own" -t "zkp-ci/$name" "docker/ci/$name"
+done
+
+[ -n "$binary" ] || exit 0
+[ -x "$binary" ] || fail "$binary is no program"
+own=$(digest "$binary" docker/Dockerfile docker/entrypoint.sh docker/ci/zkpnet.Dockerfile config/*.yaml config/*/*.yaml)
+is_made "zkp-coordinator:$tag" "$own" && exit 0
+quietly "zkp-ci/runtime" docker build --build-arg BASE_IMAGE=zkp-ci/debian --target runtime -t zkp-ci/runtime -f docker/Dockerfile .
+mkdir "$temporary/image"
+cp docker/ci/zkpnet.Dockerfile "$temporary/image/Dockerfile"
+# Without what is for debuggers alone, which is most of a debug build.
+objcopy --strip-debug "$binary" "$temporary/image/zkpnet"
+quietly "zkp-coordinator:$tag" docker build --label "zkp.key=$own" -t "zkp-coordinator:$tag" "$temporary/image"
