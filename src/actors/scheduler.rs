@@ -333,7 +333,7 @@ impl Handler<Committed> for Scheduler {
     }
 }
 
-/// Whether a placement may be possible that was not before.
+/// Whether a placement may be possible that was not before, or something is to be swept.
 const fn frees_or_brings_work(event: &Event) -> bool {
     matches!(
         event,
@@ -345,6 +345,7 @@ const fn frees_or_brings_work(event: &Event) -> bool {
             | Event::LeaseRevoked { .. }
             | Event::WorkerRegistered(_)
             | Event::CircuitRegistered(_)
+            | Event::OutboxChanged
     )
 }
 

@@ -26,8 +26,6 @@ pub enum ItemContent {
     Circuit(Circuit),
     /// A worker, as it is after a transition.
     Worker(Worker),
-    /// Nothing: a later position carries the newer state.
-    Superseded,
 }
 
 impl fmt::Debug for ItemContent {
@@ -37,7 +35,6 @@ impl fmt::Debug for ItemContent {
             Self::Task { task, .. } => write!(f, "Task({})", task.id),
             Self::Circuit(circuit) => write!(f, "Circuit({})", circuit.id),
             Self::Worker(worker) => write!(f, "Worker({})", worker.id),
-            Self::Superseded => f.write_str("Superseded"),
         }
     }
 }

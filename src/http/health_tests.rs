@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::actors::tasks::messages::{CapacityView, RaftView, WorkersView};
+use crate::actors::tasks::messages::{ArchiveView, CapacityView, RaftView, WorkersView};
 use crate::ledger::{Counters, TaskStatus};
 
 pub(in crate::http) fn healthy() -> HealthView {
@@ -26,6 +26,7 @@ pub(in crate::http) fn healthy() -> HealthView {
         counters: Counters { leases_granted: 41, leases_lost: 2, attempts_failed: 3, ..Counters::default() },
         tasks: TaskStatus::ALL.iter().map(|status| (*status, 1)).collect(),
         open_input_bytes: 0,
+        archive: ArchiveView::default(),
     }
 }
 
@@ -57,6 +58,20 @@ fn a_node_that_misses_a_member_is_degraded() {
     let mut view = healthy();
     view.raft.members_missing = 1;
     assert_eq!(judge(&view), HealthStatus::Degraded);
+}
+
+#[test]
+fn an_archive_that_does_not_work_or_is_far_behind_is_told_and_degrades() {
+    let mut view = healthy();
+    view.archive = ArchiveView { is_configured: true, lag: 7, lag_max: 10, error: None };
+    assert_eq!(judge(&view), HealthStatus::Degraded, "more than half of what may wait");
+    view.archive.lag = 5;
+    assert_eq!(judge(&view), HealthStatus::Healthy);
+    view.archive.error = Some("it is away".into());
+    let document = serde_json::to_value(HealthDocument::from(view)).unwrap();
+    assert_eq!(document["status"], "degraded");
+    let expected = serde_json::json!({"kind": "postgres", "lag": 5, "error": "it is away"});
+    assert_eq!(document["archive"], expected);
 }
 
 #[test]

@@ -63,6 +63,10 @@ fn write_node(page: &mut Page, view: &HealthView) {
     page.value(&table::OPEN_INPUT_BYTES, view.open_input_bytes);
     write_scheduler(page, view);
     write_raft(page, view);
+    if view.archive.is_configured {
+        page.value(&table::ARCHIVE_UP, u64::from(view.archive.error.is_none()));
+        page.value(&table::ARCHIVE_LAG, view.archive.lag);
+    }
     let workers = &view.workers;
     let states = [
         ("active", workers.active),

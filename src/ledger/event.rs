@@ -72,4 +72,6 @@ pub enum Event {
     },
     /// A finished task was dropped by retention.
     TaskForgotten(TaskId),
+    /// There is something to sweep into the outbox, or in it, that no other event tells of.
+    OutboxChanged,
 }

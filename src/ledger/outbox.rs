@@ -12,6 +12,7 @@
 
 use super::apply::{Decision, Effects, check_term};
 use super::circuit::Circuit;
+use super::event::Event;
 use super::ids::{CircuitId, TaskId, Term, UnixMillis, WorkerId};
 use super::outcome::{LimitedResource, Rejection, Reply};
 use super::policy::Policy;
@@ -181,7 +182,10 @@ impl Ledger {
         effects.touched.insert(RecordKey::Archive);
         match (before, policy) {
             (None, Some(_)) => self.begin_backfill(effects),
-            (_, None) => self.outbox.state.backfill = None,
+            (_, None) => {
+                self.outbox.state.backfill = None;
+                effects.events.push(Event::OutboxChanged);
+            }
             (Some(_), Some(_)) => {}
         }
         Ok(Reply::Done)
@@ -204,6 +208,7 @@ impl Ledger {
         items.into_iter().for_each(|item| self.outbox.append(item, effects));
         self.outbox.state.backfill = Some(Backfill { after: None, until: self.meta.now });
         effects.touched.insert(RecordKey::Archive);
+        effects.events.push(Event::OutboxChanged);
     }
 
     pub(super) fn archived(
@@ -259,6 +264,7 @@ impl Ledger {
         self.outbox.state.backfill =
             due.last().filter(|_| !is_done).map(|last| Backfill { after: Some(*last), ..backfill });
         effects.touched.insert(RecordKey::Archive);
+        effects.events.push(Event::OutboxChanged);
     }
 
     /// Whether [`Self::sweep_outbox`] has something to do.

@@ -151,6 +151,7 @@ impl Rejection {
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::LimitReached { .. } => "limit_reached",
             Self::Malformed(_) => "malformed",
+            Self::NoArchive => "no_archive",
         }
     }
 }

@@ -187,14 +187,16 @@ metrics! {
             "What the proving keys take in memory, their tables included, when the last one came or went."
     }
     section "Archive" {
-        ARCHIVE_UP: GAUGE, "zkpnet_archive_up", COORDINATOR, only with "a database, on the leader";
-            "Whether the last batch, or the last attempt to write one, reached the database."
+        ARCHIVE_UP: GAUGE, "zkpnet_archive_up", COORDINATOR, only with "a database";
+            "Whether the database answered when this node last spoke to it: the leader with every batch, all now and then."
         ARCHIVE_LAG: GAUGE, "zkpnet_archive_lag_items", COORDINATOR, only with "a database";
-            "Finished tasks and entries of the audit trail that are not in the archive yet."
+            "Finished tasks, circuits and workers that the archive has not been told of; the same on every coordinator."
         ARCHIVE_BATCHES: COUNTER, "zkpnet_archive_batches_total", COORDINATOR, only with "a database";
             "Batches that this node committed to the archive."
         ARCHIVE_ERRORS: COUNTER, "zkpnet_archive_errors_total", COORDINATOR, only with "a database";
             "Batches that failed and are tried again."
+        ARCHIVE_BATCH_DURATION: REQUEST_TIMES, "zkpnet_archive_batch_duration_seconds", COORDINATOR, only with "a database";
+            "From reading a batch out of the ledger to its commit in the database."
     }
     section "Storage" {
         STORAGE_FREE: GAUGE, "zkpnet_storage_free_bytes", WITH_DATA;

@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "../support/postgres.rs"]
+mod postgres;
+
+mod archivist;
 mod cluster;
 mod front_desk;
 mod guardian;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use zkpnet::actors::archivist::{ArchiveParts, Archivist};
 use zkpnet::actors::clock::Clock;
 use zkpnet::actors::cpu_pool::CpuPool;
 use zkpnet::actors::events::Leadership;
@@ -63,6 +64,7 @@ pub(crate) struct Options<'a> {
     pub(crate) preload: &'a [&'a str],
     pub(crate) data_key: [u8; 32],
     pub(crate) reducer_queue: usize,
+    pub(crate) archive: Option<ArchiveParts>,
 }
 
 impl Default for Options<'_> {
@@ -74,6 +76,7 @@ impl Default for Options<'_> {
             preload: &["merkle-poseidon-4"],
             data_key: [7; 32],
             reducer_queue: 64,
+            archive: None,
         }
     }
 }
@@ -152,13 +155,17 @@ impl Rig {
         let registry =
             WorkerRegistry::launch(&guardian, node.clone(), verifier.clone(), data_key.clone(), times).await;
         let scheduler = Scheduler::launch(&guardian, node.clone(), registry.clone(), options.policy).await;
+        let name = format!("coordinator-{number}");
+        let archivist =
+            Archivist::launch(&guardian, node.clone(), raft.clone(), options.archive, name.clone()).await;
         let reducer = CpuPool::start("reducer", 1, options.reducer_queue).unwrap();
         let parts = TasksParts {
-            coordinator_id: format!("coordinator-{number}"),
-            node_id: format!("coordinator-{number}"),
+            coordinator_id: name.clone(),
+            node_id: name,
             raft: node.clone(),
             verifier: verifier.clone(),
             scheduler: scheduler.clone(),
+            archivist,
             reducer: reducer.clone(),
             tree_builder: CpuPool::start("tree-builder", 1, 4).unwrap(),
             data_key,

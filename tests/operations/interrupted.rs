@@ -136,7 +136,8 @@ fn an_interrupted_restore_leaves_a_folder_on_which_no_node_starts_and_a_second_t
     assert!(said.contains("has begun and has not ended: run `zkpnet cluster restore` again"), "{said}");
 
     for pause_ms in [1, 3, 8, 15, 25, 40, 60, 90] {
-        let mut child = lab.restore_command(&file, &new).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child =
+            lab.restore_command(&file, &new).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // Not a wait for a condition: the moment is what is being varied.
         std::thread::sleep(Duration::from_millis(pause_ms));
         child.kill().unwrap();

@@ -212,7 +212,8 @@ pub(crate) fn succeeded(command: &mut Command) -> String {
 
 /// What a command said that must have ended with this code.
 pub(crate) fn said_with(code: i32, output: &Output) -> String {
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
     said
 }

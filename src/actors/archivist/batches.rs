@@ -5,6 +5,7 @@ use super::{ArchiveParts, Parts};
 use crate::archive::{ArchiveError, ArchiveItem, Claim, CoordinatorRow, ItemContent};
 use crate::ledger::{ArchiveStanding, BodyKey, Command, Ledger, OutboxContent, TaskState, Term};
 use crate::raft::{NodeId, PeerReport, Standing};
+use crate::telemetry::table;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -60,7 +61,7 @@ impl Parts {
         match self.attempt(round.term, round.is_upkeep_due, &mut rounded).await {
             Ok(()) | Err(RoundError::NotLeading) => {}
             Err(error) => {
-                metrics::counter!("zkpnet_archive_errors_total").increment(1);
+                table::ARCHIVE_ERRORS.counter(&[]).increment(1);
                 // Whatever was claimed may be gone: the next round asks anew.
                 rounded.claimed = None;
                 rounded.failure = Some(error.to_string());
@@ -110,6 +111,8 @@ impl Parts {
     async fn look(&self, is_due: bool, rounded: &mut Rounded) -> Result<(), RoundError> {
         if is_due {
             if let (Some(archive), Some(cluster)) = (&self.archive, self.service.cluster_id()) {
+                // Whoever is first makes the schema, so that reads find one.
+                archive.store.migrate().await?;
                 archive.store.cluster_epoch(&cluster.to_string()).await?;
             }
             rounded.was_upkept = true;
@@ -119,9 +122,7 @@ impl Parts {
 
     async fn standing(&self) -> Result<ArchiveStanding, RoundError> {
         let standing = self.raft.local(Ledger::archive).await;
-        let standing = standing.map_err(|error| RoundError::Ledger(error.to_string()))?;
-        metrics::gauge!("zkpnet_archive_lag_items").set(standing.lag as f64);
-        Ok(standing)
+        standing.map_err(|error| RoundError::Ledger(error.to_string()))
     }
 
     /// Takes the cursor over, and brings it and the ledger together where one step of an earlier leader's was lost.
@@ -169,8 +170,8 @@ impl Parts {
         let items = stream::iter(entries).map(|(position, content)| self.item(position, content));
         let items: Vec<ArchiveItem> = items.buffered(READS_AT_ONCE).try_collect().await?;
         let claim = archive.store.write_batch(&claim, claim.position, &items).await?;
-        metrics::counter!("zkpnet_archive_batches_total").increment(1);
-        metrics::histogram!("zkpnet_archive_batch_seconds").record(begun.elapsed().as_secs_f64());
+        table::ARCHIVE_BATCHES.counter(&[]).increment(1);
+        table::ARCHIVE_BATCH_DURATION.histogram(&[]).record(begun.elapsed());
         self.propose(Command::Archived { term, position }).await?;
         Ok((Claimed(claim), has_more))
     }

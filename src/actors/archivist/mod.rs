@@ -151,7 +151,6 @@ impl Archivist {
         if self.parts.archive.is_none() {
             return;
         }
-        metrics::gauge!("zkpnet_archive_up").set(if failure.is_some() { 0.0 } else { 1.0 });
         let was_down = self.health.borrow().error.is_some();
         match failure {
             Some(error) if !was_down => {
@@ -226,5 +225,6 @@ const fn is_for_the_archive(event: &Event) -> bool {
             | Event::WorkerRegistered(_)
             | Event::WorkerDraining(_)
             | Event::WorkerLost { .. }
+            | Event::OutboxChanged
     )
 }

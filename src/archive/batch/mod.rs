@@ -43,7 +43,6 @@ impl Content {
                 ItemContent::Circuit(circuit) => {
                     circuits.insert(&circuit.id, (item.position, circuit));
                 }
-                ItemContent::Superseded => {}
             }
         }
         for (position, task, proof) in tasks.into_values() {

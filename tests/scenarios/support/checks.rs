@@ -1,6 +1,7 @@
 //! What must hold at the end of every scenario, whatever broke in it.
 
 use super::cluster::Cluster;
+use super::database;
 use super::{LIMIT, poll_for, poll_maybe};
 use crate::history::{self, Call, Phase, Reply};
 use serde_json::{Value, json};
@@ -22,6 +23,9 @@ pub(crate) fn conclude(cluster: &mut Cluster) {
     no_task_is_there_besides(cluster, &leader);
     each_was_completed_once(cluster, &hosts, completed);
     states_are_equal(cluster, &hosts);
+    if let Some(database) = &cluster.database {
+        database::agrees(cluster, database);
+    }
     let operations = cluster.book.recorder.operations();
     let objects = history::check(&operations).unwrap_or_else(|wrong| panic!("not linearizable:\n{wrong}"));
     assert_eq!(cluster.fallen(), Vec::<String>::new(), "processes that ended by themselves");

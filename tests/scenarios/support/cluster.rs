@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::configs::Configs;
+use super::database::Database;
 use super::disk::SmallDisk;
 use super::lab::Lab;
 use super::load::Book;
@@ -25,11 +26,29 @@ pub(crate) struct Plan {
     pub(crate) lease: &'static str,
     /// Variables for every coordinator; `{host}` in a value is its name, `{folder}` the cluster's folder.
     pub(crate) coordinator_variables: Vec<(&'static str, String)>,
+    /// Whether there is a PostgreSQL that it archives to.
+    pub(crate) is_archived: bool,
+    /// The size of a disk of PostgreSQL's own.
+    pub(crate) database_disk_mebibytes: Option<u32>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { coordinators: 3, workers: 1, lease: "10s", coordinator_variables: Vec::new() }
+        Self {
+            coordinators: 3,
+            workers: 1,
+            lease: "10s",
+            coordinator_variables: Vec::new(),
+            is_archived: std::env::var_os("ZKPNET_SCENARIO_ARCHIVE").is_some_and(|value| value == "1"),
+            database_disk_mebibytes: None,
+        }
+    }
+}
+
+impl Plan {
+    /// The default with an archive.
+    pub(crate) fn archived() -> Self {
+        Self { is_archived: true, ..Self::default() }
     }
 }
 
@@ -46,6 +65,9 @@ pub(crate) struct View {
 /// A running cluster; taken down when dropped. Its folder, logs included, is kept when the test fails.
 pub(crate) struct Cluster {
     processes: BTreeMap<String, Process>,
+    /// Ended before its network and its folder are gone.
+    pub(crate) database: Option<Database>,
+    variables: Vec<(&'static str, String)>,
     pub(crate) lab: Lab,
     pub(crate) coordinators: Vec<String>,
     founders: Vec<String>,
@@ -72,6 +94,8 @@ impl Cluster {
             (names("coordinator", plan.coordinators), names("worker", plan.workers));
         let mut cluster = Self {
             processes: BTreeMap::new(),
+            database: None,
+            variables: plan.coordinator_variables.clone(),
             lab: Lab::new(),
             founders: coordinators.clone(),
             coordinators,
@@ -83,9 +107,15 @@ impl Cluster {
         };
         std::fs::create_dir(cluster.folder().join("logs")).unwrap();
         cluster.configs().write_data_key();
+        if plan.is_archived {
+            let folder = cluster.folder().join("postgres");
+            let database = Database::start(&mut cluster.lab, &folder, plan.database_disk_mebibytes);
+            cluster.database = Some(database);
+            cluster.variables.extend(Database::variables());
+        }
         for host in cluster.coordinators.clone() {
             let config = cluster.configs().founder(&host);
-            cluster.add("coordinator", &host, &config, &plan.coordinator_variables);
+            cluster.add("coordinator", &host, &config, &cluster.variables.clone());
         }
         for host in &workers {
             let config = cluster.configs().worker(host);
@@ -115,17 +145,27 @@ impl Cluster {
     /// Adds and starts a coordinator that asks the others to let it join.
     pub(crate) fn join_coordinator(&mut self, host: &str) {
         let config = self.configs().joiner(host);
-        self.add("coordinator", host, &config, &[]);
+        self.add("coordinator", host, &config, &self.variables_of_later());
         self.coordinators.push(host.to_owned());
         self.start_host(host);
+    }
+
+    /// A coordinator that comes later knows of the archive, and of nothing that a scenario gave the first ones.
+    fn variables_of_later(&self) -> Vec<(&'static str, String)> {
+        if self.database.is_some() { Database::variables() } else { Vec::new() }
     }
 
     /// Adds and starts a coordinator that waits until an operator has it added.
     pub(crate) fn wait_coordinator(&mut self, host: &str) {
         let config = self.configs().waiter(host);
-        self.add("coordinator", host, &config, &[]);
+        self.add("coordinator", host, &config, &self.variables_of_later());
         self.coordinators.push(host.to_owned());
         self.start_host(host);
+    }
+
+    /// The archive of a cluster that has one.
+    pub(crate) fn database(&mut self) -> &mut Database {
+        self.database.as_mut().expect("a plan with an archive")
     }
 
     /// The folder that holds configurations, data and logs.

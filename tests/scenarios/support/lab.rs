@@ -80,6 +80,11 @@ impl Lab {
         command
     }
 
+    /// What begins the command line of a program that is to run on the host.
+    pub(crate) fn launcher(&self, host: &str) -> Vec<String> {
+        ["ip", "netns", "exec", &self.namespace(host)].map(str::to_owned).to_vec()
+    }
+
     /// Drops everything between two hosts, both ways; connections are not told.
     pub(crate) fn cut(&self, one: &str, other: &str) {
         for (here, there) in [(one, other), (other, one)] {

@@ -4,6 +4,7 @@ pub(crate) mod checks;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod configs;
+pub(crate) mod database;
 pub(crate) mod disk;
 pub(crate) mod lab;
 #[cfg(test)]

@@ -1,0 +1,270 @@
+//! The archivist over a real PostgreSQL: what the ledger forgets is in the archive, and is answered from there as it was.
+
+use crate::postgres::{Postgres, Stop};
+use crate::support::{
+    LIMIT, LONG_LEASE, Options, Rig, Scripted, Worker, poll_until, quick_policy, submission, uncached,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use zkpnet::actors::archivist::ArchiveParts;
+use zkpnet::actors::tasks::messages::{
+    Cancel, Consistency, GetTask, ListPlace, ListTasks, TaskError, TaskView,
+};
+use zkpnet::archive::{ArchiveSettings, ArchiveStore, RetentionRules};
+use zkpnet::ledger::{
+    ArchivePolicy, FailureCause, FailureKind, IdempotencyKey, Ledger, Policy, Task, TaskFilter, TaskId,
+    TaskStatus, TenantId,
+};
+
+const DATABASE: &str = "zkp_network";
+
+fn server() -> Postgres {
+    let server = Postgres::start_new();
+    server.create_database(DATABASE);
+    server
+}
+
+fn archive(server: &Postgres, backlog_max: u64) -> ArchiveParts {
+    let settings = ArchiveSettings { connect_timeout: Duration::from_secs(2), ..server.settings(DATABASE) };
+    ArchiveParts {
+        store: ArchiveStore::open(settings).unwrap(),
+        policy: ArchivePolicy { backlog_max },
+        retention: RetentionRules::default(),
+    }
+}
+
+/// A node that forgets a finished task as soon as it may. Every third proof fails for good.
+async fn rig(folder: &std::path::Path, archive: Option<ArchiveParts>) -> Rig {
+    let prover = Scripted::prover(|call, request, real| {
+        if call % 3 == 2 {
+            return Err(FailureCause::new(FailureKind::WitnessUnsatisfied, "of the test"));
+        }
+        real.make(request)
+    });
+    let policy = Policy { retention_count: 0, ..quick_policy() };
+    let options = Options { lease: LONG_LEASE, policy, archive, ..Options::default() };
+    Rig::single_with(folder, Worker::Session(prover), options).await
+}
+
+/// Waits until the outbox is empty, for the first time or again.
+async fn archived_all(rig: &Rig) {
+    rig.ledger_says("everything is archived", |ledger| {
+        let archive = ledger.archive();
+        (archive.archived > 0 && archive.lag == 0).then_some(())
+    })
+    .await;
+}
+
+async fn forgotten(rig: &Rig, task: TaskId) {
+    rig.ledger_says("the ledger has forgotten the task", |ledger| ledger.task(task).is_none().then_some(()))
+        .await;
+}
+
+async fn list(
+    rig: &Rig,
+    filter: &TaskFilter,
+    before: Option<ListPlace>,
+    limit: u16,
+) -> (Vec<Task>, Option<ListPlace>) {
+    let (tenant, consistency) = (TenantId::DEFAULT, Consistency::Linearizable);
+    let request = ListTasks { tenant, filter: filter.clone(), before, limit, consistency };
+    let page = rig.tasks.list(request).await.unwrap();
+    (page.tasks, page.next_before)
+}
+
+async fn get(rig: &Rig, task: TaskId) -> Result<TaskView, TaskError> {
+    let (tenant, consistency) = (TenantId::DEFAULT, Consistency::Linearizable);
+    rig.tasks.get(GetTask { tenant, task, consistency }).await
+}
+
+async fn cancel(rig: &Rig, task: TaskId) -> Result<(), TaskError> {
+    rig.tasks.cancel(Cancel { tenant: TenantId::DEFAULT, task }).await.map(drop)
+}
+
+/// A task as the archive knows it: without what only the ledger needs.
+fn archived(task: &Task) -> Task {
+    Task { fingerprint: zkpnet::ledger::Digest([0; 32]), idempotency_keys: Vec::new(), ..task.clone() }
+}
+
+#[actix_rt::test]
+async fn a_task_that_the_ledger_forgot_is_answered_from_the_archive_as_it_ended() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let rig = rig(folder.path(), Some(archive(&server, 100))).await;
+    let mut request = submission(1);
+    request.idempotency_key = Some(IdempotencyKey::new("a-key-of-the-client").unwrap());
+    let task = rig.tasks.submit(request).await.unwrap().task;
+    let ended = rig.ended(task).await;
+    forgotten(&rig, task).await;
+    let later = get(&rig, task).await.unwrap();
+    assert_eq!((archived(&later.task), &later.proof), (archived(&ended.task), &ended.proof));
+    assert_eq!(later.task.status(), TaskStatus::Completed);
+    let refused = cancel(&rig, task).await.unwrap_err();
+    assert_eq!(refused, TaskError::Finished { task, status: TaskStatus::Completed });
+    let unknown = TaskId(uuid::Uuid::now_v7());
+    assert_eq!(get(&rig, unknown).await.unwrap_err(), TaskError::UnknownTask(unknown));
+    assert_eq!(cancel(&rig, unknown).await.unwrap_err(), TaskError::UnknownTask(unknown));
+    let rows = server.sql(DATABASE, "SELECT * FROM tasks; SELECT * FROM attempts");
+    assert!(!rows.contains("a-key-of-the-client"), "keys are not the archive's: {rows}");
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn while_postgresql_is_away_tasks_end_and_afterwards_they_are_archived() {
+    let (mut server, folder) = (server(), tempfile::tempdir().unwrap());
+    let rig = rig(folder.path(), Some(archive(&server, 100))).await;
+    let first = rig.submit(1).await;
+    rig.ended(first).await;
+    forgotten(&rig, first).await;
+    server.stop(Stop::Immediate);
+    let second = rig.tasks.submit(uncached(2)).await.unwrap().task;
+    let ended = rig.ended(second).await;
+    poll_until("the health tells of it", async || rig.tasks.health().await.unwrap().archive.error.map(drop))
+        .await;
+    assert_eq!(get(&rig, second).await.unwrap().task, ended.task, "it waits in the ledger");
+    let gone = get(&rig, first).await.unwrap_err();
+    assert!(matches!(gone, TaskError::ArchiveUnavailable(_)), "neither known nor unknown: {gone}");
+    server.start();
+    forgotten(&rig, second).await;
+    assert_eq!(archived(&get(&rig, second).await.unwrap().task), archived(&ended.task));
+    poll_until("the health is well again", async || {
+        let archive = rig.tasks.health().await.unwrap().archive;
+        (archive.error.is_none() && archive.lag == 0).then_some(())
+    })
+    .await;
+    assert_eq!(server.sql(DATABASE, "SELECT count(*) FROM tasks"), "2");
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_archive_that_is_too_far_behind_stops_submissions_and_nothing_else() {
+    let (mut server, folder) = (server(), tempfile::tempdir().unwrap());
+    server.stop(Stop::Fast);
+    // A circuit and a worker wait for it already.
+    let rig = rig(folder.path(), Some(archive(&server, 4))).await;
+    let mut taken = Vec::new();
+    let refused = poll_until("a submission is refused", async || match rig.tasks.submit(uncached(1)).await {
+        Ok(accepted) => {
+            cancel(&rig, accepted.task).await.unwrap();
+            taken.push(accepted.task);
+            None
+        }
+        Err(error) => Some(error),
+    })
+    .await;
+    assert!(matches!(refused, TaskError::ArchiveBehind(_)), "{refused}");
+    assert!(taken.len() <= 4, "{} were taken", taken.len());
+    for task in &taken {
+        assert_eq!(get(&rig, *task).await.unwrap().task.status(), TaskStatus::Cancelled);
+    }
+    server.start();
+    poll_until("submissions are taken again", async || rig.tasks.submit(uncached(2)).await.ok()).await;
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_database_that_was_put_back_gets_again_what_the_ledger_still_has() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let policy = Policy { retention_count: 100, ..quick_policy() };
+    let options = Options { policy, archive: Some(archive(&server, 100)), ..Options::default() };
+    let rig = Rig::single_with(folder.path(), Worker::None, options).await;
+    let task = rig.submit(1).await;
+    cancel(&rig, task).await.unwrap();
+    let count = || server.sql(DATABASE, "SELECT count(*) FROM tasks");
+    archived_all(&rig).await;
+    assert_eq!(count(), "1");
+    server.sql(DATABASE, "DELETE FROM tasks; UPDATE archive_cursor SET position = 0");
+    poll_until("it is archived again", async || (count() == "1").then_some(())).await;
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn what_had_finished_before_there_was_an_archive_is_archived_and_without_one_nothing_is_kept() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let policy = Policy { retention_count: 100, ..quick_policy() };
+    let options = |archive| Options { policy: policy.clone(), archive, ..Options::default() };
+    let rig = Rig::single_with(folder.path(), Worker::None, options(None)).await;
+    // More than one sweep takes.
+    for _ in 0..300 {
+        let task = rig.tasks.submit(uncached(1)).await.unwrap().task;
+        cancel(&rig, task).await.unwrap();
+    }
+    assert_eq!(rig.raft.with_ledger(Ledger::archive).policy, None);
+    rig.stop().await;
+    let rig = Rig::lone(folder.path(), Worker::None, options(Some(archive(&server, 1_000)))).await;
+    rig.ledger_says("all are archived", |ledger| {
+        let archive = ledger.archive();
+        (archive.archived >= 300 && archive.lag == 0).then_some(())
+    })
+    .await;
+    assert_eq!(server.sql(DATABASE, "SELECT count(*), count(DISTINCT id) FROM tasks"), "300|300");
+    rig.stop().await;
+    let rig = Rig::lone(folder.path(), Worker::None, options(None)).await;
+    rig.ledger_says("nothing is kept for it", |ledger| ledger.archive().policy.is_none().then_some(())).await;
+    rig.stop().await;
+}
+
+/// Random lives of tasks: by id and in lists, ledger and archive together answer like one that never forgot.
+#[actix_rt::test]
+async fn ledger_and_archive_together_answer_like_a_ledger_that_forgets_nothing() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let rig = rig(folder.path(), Some(archive(&server, 1_000))).await;
+    archived_all(&rig).await;
+    let mut model: BTreeMap<u64, TaskId> = BTreeMap::new();
+    for number in 0..60_u64 {
+        let task = rig.tasks.submit(uncached(number % 5)).await.unwrap().task;
+        let sequence = get(&rig, task).await.unwrap().task.sequence;
+        model.insert(sequence, task);
+        if number.is_multiple_of(4) {
+            // It may have ended before.
+            drop(cancel(&rig, task).await);
+        }
+        if number.is_multiple_of(7) {
+            compare(&rig, &model, 1 + (number % 9) as u16).await;
+        }
+    }
+    for task in model.values() {
+        rig.ended(*task).await;
+    }
+    compare(&rig, &model, 7).await;
+    let last = *model.values().last().unwrap();
+    forgotten(&rig, last).await;
+    for limit in [1, 8, 60, 61] {
+        compare(&rig, &model, limit).await;
+    }
+    let statuses: Vec<String> = server
+        .sql(DATABASE, "SELECT DISTINCT status FROM tasks ORDER BY 1")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(statuses, ["cancelled", "completed", "failed"], "the lives were varied");
+    rig.stop().await;
+}
+
+/// Pages through everything, and compares with what was submitted; what moves between the pages must not show.
+async fn compare(rig: &Rig, model: &BTreeMap<u64, TaskId>, limit: u16) {
+    let mut found = Vec::new();
+    let mut before = None;
+    let deadline = std::time::Instant::now() + LIMIT;
+    loop {
+        let (tasks, next) = list(rig, &TaskFilter::default(), before, limit).await;
+        assert!(tasks.len() <= usize::from(limit));
+        found.extend(tasks.iter().map(|task| (task.sequence, task.id)));
+        before = next;
+        if before.is_none() {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "the list has no end");
+    }
+    let expected: Vec<(u64, TaskId)> = model.iter().rev().map(|(sequence, id)| (*sequence, *id)).collect();
+    assert_eq!(found, expected, "with pages of {limit}");
+    // What has ended stays as it is, so that a filter for it shows at least what the list before it did.
+    for status in [TaskStatus::Completed, TaskStatus::Failed, TaskStatus::Cancelled] {
+        let filter = TaskFilter { status: Some(status), ..TaskFilter::default() };
+        let (tasks, _) = list(rig, &filter, None, 500).await;
+        assert!(tasks.iter().all(|task| task.status() == status), "{status:?}");
+        assert!(tasks.windows(2).all(|pair| pair[0].sequence > pair[1].sequence), "newest first");
+        for task in tasks {
+            assert_eq!(archived(&get(rig, task.id).await.unwrap().task), archived(&task));
+        }
+    }
+}
