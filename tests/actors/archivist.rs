@@ -180,7 +180,7 @@ async fn a_database_that_was_put_back_gets_again_what_the_ledger_still_has() {
 #[actix_rt::test]
 async fn what_had_finished_before_there_was_an_archive_is_archived_and_without_one_nothing_is_kept() {
     let (server, folder) = (server(), tempfile::tempdir().unwrap());
-    let policy = Policy { retention_count: 100, ..quick_policy() };
+    let policy = Policy { retention_count: 1_000, ..quick_policy() };
     let options = |archive| Options { policy: policy.clone(), archive, ..Options::default() };
     let rig = Rig::single_with(folder.path(), Worker::None, options(None)).await;
     // More than one sweep takes.
