@@ -63,7 +63,11 @@ fn questions(server: &Postgres, tasks: u64) -> Vec<(&'static str, Question)> {
     let all = TaskFilter::default();
     let failed = TaskFilter { status: Some(TaskStatus::Failed), ..all.clone() };
     let rare = TaskFilter { circuit: circuit("rare-circuit"), ..all.clone() };
-    let both = TaskFilter { status: Some(TaskStatus::Cancelled), circuit: circuit("merkle-poseidon-4"), since: None };
+    let both = TaskFilter {
+        status: Some(TaskStatus::Cancelled),
+        circuit: circuit("merkle-poseidon-4"),
+        since: None,
+    };
     let recent = TaskFilter { since: minutes_ago(1), ..all.clone() };
     let list = |filter: &TaskFilter, places: &[Option<ArchivePlace>]| Question::List {
         filter: filter.clone(),
@@ -172,19 +176,26 @@ async fn main() {
     let store = ArchiveStore::open(server.settings("archive")).unwrap();
     store.migrate().await.unwrap();
     let begin = Instant::now();
-    server.sql("archive", &include_str!("../tests/support/archive_seed.sql").replace("{count}", &tasks.to_string()));
+    server.sql(
+        "archive",
+        &include_str!("../tests/support/archive_seed.sql").replace("{count}", &tasks.to_string()),
+    );
     server.sql("archive", "VACUUM ANALYZE");
     server.sql("archive", "CHECKPOINT");
     println!("{tasks} tasks made in {:.0} s", begin.elapsed().as_secs_f64());
     let size = |what: &str| server.sql("archive", &format!("SELECT pg_size_pretty({what})"));
     println!("database {}", size("pg_database_size('archive')"));
     for table in ["tasks", "attempts"] {
-        let (rows, indexes) = (size(&format!("pg_table_size('{table}')")), size(&format!("pg_indexes_size('{table}')")));
+        let (rows, indexes) =
+            (size(&format!("pg_table_size('{table}')")), size(&format!("pg_indexes_size('{table}')")));
         println!("  {table}: rows {rows}, indexes {indexes}");
     }
     let questions = questions(&server, tasks);
     let mut is_slow = false;
-    println!("{:30} {:>8} {:>9} {:>9} {:>9} {:>7}", "question", "clients", "p50 ms", "p99 ms", "max ms", "tasks");
+    println!(
+        "{:30} {:>8} {:>9} {:>9} {:>9} {:>7}",
+        "question", "clients", "p50 ms", "p99 ms", "max ms", "tasks"
+    );
     for clients in [1, CLIENTS] {
         for (name, question) in &questions {
             let (times, shown) = measure(&store, question, clients).await;

@@ -54,7 +54,10 @@ async fn another_cluster_begins_a_later_epoch_at_its_own_beginning() {
     store.write_batch(&second, 0, &items(0, &[completed(100)])).await.unwrap();
     assert_eq!(store.cluster_epoch("first").await.unwrap(), Some(first.epoch));
     assert_eq!(store.cluster_epoch("second").await.unwrap(), Some(second.epoch));
-    assert_eq!(database.sql("SELECT string_agg(position::text, ',' ORDER BY epoch) FROM archive_cursor"), "2,1");
+    assert_eq!(
+        database.sql("SELECT string_agg(position::text, ',' ORDER BY epoch) FROM archive_cursor"),
+        "2,1"
+    );
 }
 
 #[tokio::test]
@@ -111,7 +114,10 @@ async fn claimers_that_race_write_every_position_once() {
     let moves = database.sql("SELECT before, after FROM moves ORDER BY id");
     assert_eq!(moves.lines().collect::<Vec<_>>(), expected);
     assert_eq!(batches, 30);
-    assert_eq!(database.sql("SELECT count(*), count(DISTINCT position), max(position) FROM tasks"), "90|90|90");
+    assert_eq!(
+        database.sql("SELECT count(*), count(DISTINCT position), max(position) FROM tasks"),
+        "90|90|90"
+    );
     assert_eq!(store.counts().await.unwrap().completed, last);
 }
 

@@ -176,7 +176,15 @@ pub(crate) fn worker() -> impl Strategy<Value = Worker> {
 pub(crate) fn circuit() -> impl Strategy<Value = Circuit> {
     let bytes = proptest::collection::vec(any::<u8>(), 0..100);
     (circuit_id(), digest(), digest(), digest(), bytes, small(), text()).prop_map(
-        |(id, constraint_digest, proving_key, verifying_key, verifying_key_bytes, public_inputs, key_origin)| {
+        |(
+            id,
+            constraint_digest,
+            proving_key,
+            verifying_key,
+            verifying_key_bytes,
+            public_inputs,
+            key_origin,
+        )| {
             Circuit {
                 id,
                 constraint_digest,

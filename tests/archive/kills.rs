@@ -57,7 +57,10 @@ async fn a_server_killed_within_a_batch_keeps_whole_batches_and_every_one_that_i
         let now = store.claim("cluster", Term(1), "coordinator-1").await.unwrap().position;
         println!("round {round}: from {begin}, answered {last}, archived {now}");
         assert!(now == last || now == last + BATCH, "answered {last}, archived {now}");
-        let rows = server.sql("archive", "SELECT count(*), count(DISTINCT position), coalesce(max(position), 0) FROM tasks");
+        let rows = server.sql(
+            "archive",
+            "SELECT count(*), count(DISTINCT position), coalesce(max(position), 0) FROM tasks",
+        );
         assert_eq!(rows, format!("{now}|{now}|{now}"));
         let attempts = server.sql("archive", "SELECT count(*) FROM attempts");
         assert_eq!(attempts, now.to_string());

@@ -58,8 +58,10 @@ async fn who_finds_somebody_migrating_waits_for_it() {
 #[tokio::test]
 async fn the_schema_of_a_newer_release_is_refused() {
     let (database, store) = Database::migrated().await;
-    database.sql("INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
-        VALUES (99, 'of_the_future', '2030-01-01T00:00:00Z', '1')");
+    database.sql(
+        "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
+        VALUES (99, 'of_the_future', '2030-01-01T00:00:00Z', '1')",
+    );
     let said = refusal(store.migrate().await);
     assert!(said.contains("99") && said.contains("newer release"), "{said}");
 }
@@ -86,7 +88,8 @@ async fn a_database_that_others_use_is_refused_and_left_alone() {
 async fn a_database_that_cannot_hold_every_text_is_refused() {
     let database = Database::new();
     let name = format!("{}_latin", database.name);
-    let create = format!("CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+    let create =
+        format!("CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
     database.sql(&create);
     let store = ArchiveStore::open(database.server.settings(&name)).unwrap();
     assert!(refusal(store.migrate().await).contains("LATIN1"));
@@ -96,7 +99,8 @@ async fn a_database_that_cannot_hold_every_text_is_refused() {
 async fn a_role_that_may_not_make_tables_is_refused() {
     let database = Database::new();
     let role = format!("guest_{}", database.name);
-    database.sql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'g'; REVOKE CREATE ON SCHEMA public FROM PUBLIC"));
+    database
+        .sql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'g'; REVOKE CREATE ON SCHEMA public FROM PUBLIC"));
     let mut settings = database.settings();
     (settings.user, settings.password) = (role, Some("g".to_owned()));
     assert!(refusal(ArchiveStore::open(settings).unwrap().migrate().await).contains("42501"));

@@ -76,7 +76,9 @@ async fn no_read_looks_at_rows_that_it_does_not_show() {
     }
     let plans = plans_since(&server, "reads begin");
     assert!(plans.matches("Query Text: SELECT").count() > 1_000, "{plans}");
-    for index in ["tasks_pkey", "tasks_by_place", "tasks_by_status", "tasks_by_circuit", "tasks_by_status_and_circuit"] {
+    for index in
+        ["tasks_pkey", "tasks_by_place", "tasks_by_status", "tasks_by_circuit", "tasks_by_status_and_circuit"]
+    {
         assert!(plans.contains(&format!("using {index} on tasks")), "{index} serves nothing");
     }
     assert!(plans.contains("using tasks_by_creation on tasks"));

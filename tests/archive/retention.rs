@@ -28,13 +28,15 @@ async fn each_status_has_its_own_rule_and_the_latest_are_kept() {
     all.extend(tasks(101, 10, TaskStatus::Failed));
     all.extend(tasks(201, 10, TaskStatus::Cancelled));
     store.write_batch(&claim, 0, &items(0, &all)).await.unwrap();
-    let rules = RetentionRules { completed: RetentionRule::default(), failed: aged(4), cancelled: counted(3) };
+    let rules =
+        RetentionRules { completed: RetentionRule::default(), failed: aged(4), cancelled: counted(3) };
     // Of the failed, those that ended 5 to 9 seconds ago; of the cancelled, seven.
     assert_eq!(store.enforce_retention(&rules, NOW).await.unwrap(), 5 + 7);
     assert_eq!(store.enforce_retention(&rules, NOW).await.unwrap(), 0);
     let counts = ArchiveCounts { completed: 10, failed: 5, cancelled: 3 };
     assert_eq!(store.counts().await.unwrap(), counts);
-    let kept = database.sql("SELECT string_agg(sequence::text, ',' ORDER BY sequence) FROM tasks WHERE sequence > 100");
+    let kept = database
+        .sql("SELECT string_agg(sequence::text, ',' ORDER BY sequence) FROM tasks WHERE sequence > 100");
     assert_eq!(kept, "106,107,108,109,110,208,209,210");
     assert_eq!(database.sql("SELECT count(*) FROM attempts"), "18", "attempts go with their tasks");
 }

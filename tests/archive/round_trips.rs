@@ -135,8 +135,10 @@ proptest! {
 #[tokio::test]
 async fn nothing_secret_has_a_column() {
     let (database, _store) = Database::migrated().await;
-    let columns = database.sql("SELECT string_agg(table_name || '.' || column_name, ' ' ORDER BY 1) \
-        FROM information_schema.columns WHERE table_schema = 'public'");
+    let columns = database.sql(
+        "SELECT string_agg(table_name || '.' || column_name, ' ' ORDER BY 1) \
+        FROM information_schema.columns WHERE table_schema = 'public'",
+    );
     for secret in ["sealed", "fingerprint", "idempotency", "witness", "password"] {
         assert!(!columns.contains(secret), "{secret} in {columns}");
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, Weak};
 use uuid::Uuid;
 use zkpnet::archive::{ArchiveItem, ArchiveSettings, ArchiveStore, ItemContent};
 use zkpnet::ledger::{
-    Attempt, AttemptEnd, AttemptRecord, CircuitId, Digest, FailureCause, FailureKind, FailureReason, Priority,
-    Task, TaskId, TaskState, TaskStatus, TenantId, Timings, UnixMillis, WorkerId,
+    Attempt, AttemptEnd, AttemptRecord, CircuitId, Digest, FailureCause, FailureKind, FailureReason,
+    Priority, Task, TaskId, TaskState, TaskStatus, TenantId, Timings, UnixMillis, WorkerId,
 };
 
 /// A database of its own on the server that is shared while tests use it.
@@ -25,7 +25,8 @@ impl Database {
             // A test that failed while it started the server has left it unset.
             let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             shared.upgrade().unwrap_or_else(|| {
-                let server = Arc::new(Postgres::start_with(PostgresOptions { fsync: false, ..Default::default() }));
+                let server =
+                    Arc::new(Postgres::start_with(PostgresOptions { fsync: false, ..Default::default() }));
                 *shared = Arc::downgrade(&server);
                 server
             })
@@ -126,8 +127,5 @@ pub(crate) fn proof_of(task: &Task) -> Option<Vec<u8>> {
 /// The outbox's entries for tasks, behind `from`.
 pub(crate) fn items(from: u64, tasks: &[Task]) -> Vec<ArchiveItem> {
     let content = |task: &Task| ItemContent::Task { task: Box::new(task.clone()), proof: proof_of(task) };
-    (from + 1..)
-        .zip(tasks)
-        .map(|(position, task)| ArchiveItem { position, content: content(task) })
-        .collect()
+    (from + 1..).zip(tasks).map(|(position, task)| ArchiveItem { position, content: content(task) }).collect()
 }

@@ -1,7 +1,9 @@
 //! What people read: running totals and the views.
 
 use crate::support::{Database, completed, ended, items};
-use zkpnet::ledger::{Attempt, AttemptEnd, AttemptRecord, FailureReason, TaskState, TaskStatus, Term, UnixMillis, WorkerId};
+use zkpnet::ledger::{
+    Attempt, AttemptEnd, AttemptRecord, FailureReason, TaskState, TaskStatus, Term, UnixMillis, WorkerId,
+};
 
 #[tokio::test]
 async fn totals_are_right_whoever_changes_the_tasks() {

@@ -167,7 +167,11 @@ impl Postgres {
         words.push("setpriv".to_owned());
         words.extend(["--pdeathsig".to_owned(), "KILL".to_owned()]);
         if let Some((user, group)) = self.account {
-            words.extend([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()]);
+            words.extend([
+                format!("--reuid={user}"),
+                format!("--regid={group}"),
+                "--clear-groups".to_owned(),
+            ]);
         }
         words.push(self.programs.join("postgres").display().to_string());
         let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
@@ -232,7 +236,16 @@ impl Postgres {
     fn sql_as_any(&self, database: &str, sql: &str, options: &str) -> String {
         let mut psql = Command::new(self.programs.join("psql"));
         psql.env("PGOPTIONS", options).args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h"]);
-        psql.arg(self.folder.path()).args(["-p", &self.port.to_string(), "-U", USER, "-d", database, "-c", sql]);
+        psql.arg(self.folder.path()).args([
+            "-p",
+            &self.port.to_string(),
+            "-U",
+            USER,
+            "-d",
+            database,
+            "-c",
+            sql,
+        ]);
         let output = succeed(&mut psql);
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
