@@ -20,7 +20,7 @@ const TASKS: u64 = 1_000_000;
 const BAR: Duration = Duration::from_millis(50);
 /// Tasks on a page: the API's largest.
 const PAGE: usize = 100;
-const TIMES: usize = 1_000;
+const TIMES: usize = 400;
 const CLIENTS: usize = 4;
 
 /// A question, made anew for each time it is asked.

@@ -69,12 +69,14 @@ COMMENT ON COLUMN tasks.sequence IS 'the order of submission within the cluster'
 COMMENT ON COLUMN tasks.position IS 'the outbox position that wrote the row last';
 COMMENT ON COLUMN tasks.proof IS 'compressed encoding; NULL unless completed';
 
--- One index for each way to list, in the order of the list, so that a page costs what it shows. `since` needs none beside
--- tasks_by_creation: the ledger's clock never goes back, so within an epoch it is a smallest sequence number.
+-- One index for each way to list, in the order of the list, so that a page costs what it shows. Each has an expression of its own for
+-- the sequence number, which the store's statement repeats: a planner that takes another way's index because most rows would fit
+-- anyway reads everything when the newest do not fit. `since` needs none beside tasks_by_creation: the ledger's clock never goes
+-- back, so within an epoch it is a smallest sequence number.
 CREATE INDEX tasks_by_place ON tasks (tenant, epoch, sequence);
-CREATE INDEX tasks_by_status ON tasks (tenant, status, epoch, sequence);
-CREATE INDEX tasks_by_circuit ON tasks (tenant, circuit, epoch, sequence);
-CREATE INDEX tasks_by_status_and_circuit ON tasks (tenant, status, circuit, epoch, sequence);
+CREATE INDEX tasks_by_status ON tasks (tenant, status, epoch, (sequence + 0::bigint));
+CREATE INDEX tasks_by_circuit ON tasks (tenant, circuit, epoch, (sequence - 0::bigint));
+CREATE INDEX tasks_by_status_and_circuit ON tasks (tenant, status, circuit, epoch, (sequence * 1::bigint));
 CREATE INDEX tasks_by_creation ON tasks (tenant, epoch, created_ms, sequence);
 -- For retention.
 CREATE INDEX tasks_by_finish ON tasks (status, finished_ms);
@@ -230,7 +232,7 @@ SELECT worker,
        avg(ended_ms - started_ms) FILTER (WHERE outcome = 'completed') AS run_ms_mean,
        percentile_cont(0.95) WITHIN GROUP (ORDER BY ended_ms - started_ms)
            FILTER (WHERE outcome = 'completed') AS run_ms_p95,
-       to_timestamp(max(granted_ms) / 1000.0) AS last_lease_at
+       to_timestamp(least(max(granted_ms), 253402300799999) / 1000.0) AS last_lease_at
 FROM attempts
 GROUP BY worker;
 

@@ -67,8 +67,12 @@ impl ArchiveStore {
             if let Some(row) = client.query_opt(holder, &[&cluster]).await.map_err(failed)? {
                 let newer = form::from_number(row.try_get(0).map_err(failed)?);
                 let name: String = row.try_get(1).map_err(failed)?;
-                let detail = format!("{name} has claimed it in term {newer}, this is term {term}");
-                return Err(ArchiveError::Fenced { cluster: cluster.to_owned(), detail });
+                if newer > term.0 {
+                    let detail = format!("{name} has claimed it in term {newer}, this is term {term}");
+                    return Err(ArchiveError::Fenced { cluster: cluster.to_owned(), detail });
+                }
+                // It was inserted behind the first look.
+                continue;
             }
             // Not by ON CONFLICT DO UPDATE in one statement: that would use up an epoch with every claim.
             let insert = "INSERT INTO archive_cursor (cluster_id, term, claim, coordinator) VALUES ($1, $2, $3, $4) \

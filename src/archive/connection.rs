@@ -20,6 +20,7 @@ pub(super) struct Connections {
     pool: Pool,
     config: tokio_postgres::Config,
     tls: MakeRustlsConnect,
+    connect_timeout: Duration,
     operation_limit: Duration,
 }
 
@@ -53,7 +54,7 @@ impl Connections {
                 detail: error.to_string(),
             })?;
         let operation_limit = settings.connect_timeout + settings.statement_timeout + MARGIN;
-        Ok(Self { pool, config, tls, operation_limit })
+        Ok(Self { pool, config, tls, connect_timeout: settings.connect_timeout, operation_limit })
     }
 
     /// A connection of the pool.
@@ -68,11 +69,14 @@ impl Connections {
         statement_timeout: Duration,
     ) -> Result<tokio_postgres::Client, ArchiveError> {
         let failed = |error| ArchiveError::of(operation, &error);
-        let (client, connection) = self.config.connect(self.tls.clone()).await.map_err(failed)?;
-        // Ends when the client is dropped. What goes wrong with it, the client's next statement tells.
-        tokio::spawn(connection);
-        client.batch_execute(&introduction(statement_timeout)).await.map_err(failed)?;
-        Ok(client)
+        self.bounded_by(operation, self.connect_timeout, async {
+            let (client, connection) = self.config.connect(self.tls.clone()).await.map_err(failed)?;
+            // Ends when the client is dropped. What goes wrong with it, the client's next statement tells.
+            tokio::spawn(connection);
+            client.batch_execute(&introduction(statement_timeout)).await.map_err(failed)?;
+            Ok(client)
+        })
+        .await
     }
 
     /// Waits for an operation no longer than operations may take, and closes the idle connections when it was in vain.
