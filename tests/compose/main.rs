@@ -8,6 +8,7 @@
 
 mod document;
 mod image;
+mod monitoring;
 mod project;
 mod quickstart;
 mod shell;

@@ -151,7 +151,7 @@ fn hundred_tasks(project: &Project, block: &Block) {
 fn useful_commands(project: &Project, told: &[Told]) {
     let [files, term, log, restart, states] = told else { panic!("{told:#?}") };
     assert!(files.output.contains("raft.redb"), "{files:?}");
-    println!("{term:?}");
+    assert!(term.output.contains("term"), "{term:?}");
     assert!(log.output.lines().all(|line| line.to_lowercase().contains("raft")), "{log:?}");
     assert!(!log.output.is_empty());
     assert!(restart.output.is_empty(), "{restart:?}");
