@@ -22,6 +22,8 @@ fn by_its_profiles_the_cluster_is_watched_and_has_a_load_balancer() {
             json(&project, &look).filter(|task| task["status"] == "completed")
         });
     }
+    let leader = "curl -s 'http://localhost:8404/stats;csv' | grep '^leader,BACKEND,' | grep -c ',UP,'";
+    poll_until("the load balancer to know who leads", || (line(&project, leader) == "1").then_some(()));
     let up = r#"curl -s http://localhost:9091/api/v1/targets | jq '[.data.activeTargets[] | select(.health == "up")] | length'"#;
     poll_until("all six processes to be scraped", || (line(&project, up) == "6").then_some(()));
     let rules = "curl -s http://localhost:9091/api/v1/rules | jq '.data.groups | length'";
