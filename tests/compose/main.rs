@@ -14,6 +14,3 @@ mod quickstart;
 mod shell;
 mod single;
 mod upkeep;
-
-#[path = "../support/mod.rs"]
-mod support;

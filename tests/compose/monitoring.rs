@@ -2,8 +2,7 @@
 //! stays out of the tests; its files are tested elsewhere.
 
 use crate::project::{Project, healthy};
-use crate::shell::{json, line};
-use crate::support::poll_until;
+use crate::shell::{json, line, poll_until};
 use crate::upkeep::{PORTS, proved, submit};
 
 const FILE: &str = "compose.cluster.yml";

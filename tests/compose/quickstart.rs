@@ -6,8 +6,7 @@
 
 use crate::document::{Block, blocks};
 use crate::project::{Project, healthy};
-use crate::shell::{Told, json, line, run};
-use crate::support::poll_until;
+use crate::shell::{Told, json, line, poll_until, run};
 use crate::upkeep::{PORTS, one_leader, raft};
 use serde_json::{Value, json};
 

@@ -1,8 +1,7 @@
 //! What an operator does to a cluster of containers, and what happens to one.
 
 use crate::project::{Project, healthy, inspect, succeeded};
-use crate::shell::{json, line};
-use crate::support::poll_until;
+use crate::shell::{json, line, poll_until};
 use serde_json::Value;
 use std::process::Command;
 
