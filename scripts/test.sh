@@ -46,12 +46,27 @@ need '/usr/lib/postgresql/*/bin/initdb' postgresql
 need promtool prometheus
 need haproxy haproxy
 need nginx nginx-light
+need watch procps
+need strings binutils
+need docker docker.io # the containers: tests/compose
+need docker-compose docker-compose
+need debootstrap debootstrap # no registry need be in reach: their bases are made of Debian's packages
 cargo fmt --version > /dev/null || { echo "missing: rustfmt; rustup component add rustfmt" >&2; exit 1; }
 cargo clippy --version > /dev/null || { echo "missing: clippy; rustup component add clippy" >&2; exit 1; }
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/zkpnet/target}"
 mkdir -p "$CARGO_TARGET_DIR"
 echo "builds in $CARGO_TARGET_DIR"
 cargo --version
+
+# An engine that is installed and does not run is started. Where that is not possible, the tests that need it say so and fail.
+if ! docker info > /dev/null 2>&1; then
+    step "starting the Docker engine"
+    setsid dockerd > "$CARGO_TARGET_DIR/dockerd.log" 2>&1 < /dev/null &
+    for ((tries = 0; tries < 60; tries++)); do
+        if docker info > /dev/null 2>&1; then break; fi
+        sleep 0.5
+    done
+fi
 
 step "format"
 cargo fmt --check
@@ -76,6 +91,9 @@ fi
 
 step "build"
 cargo build --locked --tests --benches --quiet
+
+step "images for the containers' tests"
+docker/ci/images.sh || echo "the images were not made: the tests of the containers will fail"
 
 step "tests"
 results="$(mktemp)"

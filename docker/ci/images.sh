@@ -32,7 +32,9 @@ flock 9 # two at a time would make everything twice
 temporary=$(mktemp -d)
 trap 'rm -rf --one-file-system "$temporary"' EXIT
 
-digest() { cat "$@" | sha256sum | cut -c1-16; }
+id_of() { docker image inspect --format '{{.Id}}' "$1" 2> /dev/null || true; }
+# digest [FILE…]: of what comes on standard input, and of the files.
+digest() { cat - "$@" | sha256sum | cut -c1-16; }
 # is_made IMAGE KEY: whether the image is there, made from files of this digest.
 is_made() { [ "$(docker image inspect --format '{{index .Config.Labels "zkp.key"}}' "$1" 2> /dev/null)" = "$2" ]; }
 
@@ -40,11 +42,21 @@ is_made() { [ "$(docker image inspect --format '{{index .Config.Labels "zkp.key"
 quietly() {
     local what=$1 began=$SECONDS
     shift
-    if ! "$@" > "$temporary/log" 2>&1; then
-        tail -n 30 "$temporary/log" >&2
+    if ! "$@" > "$temporary/log.$BASHPID" 2>&1; then
+        tail -n 30 "$temporary/log.$BASHPID" >&2
         fail "$what could not be made"
     fi
     echo "images: $what ($((SECONDS - began)) s)"
+}
+
+# make IMAGE COMMAND…: makes the image, and forgets the one that had its name.
+make() {
+    local image=$1 old
+    shift
+    old=$(id_of "$image")
+    quietly "$image" "$@"
+    # One that a container still uses stays.
+    [ -z "$old" ] || [ "$old" = "$(id_of "$image")" ] || docker rmi "$old" > /dev/null 2>&1 || true
 }
 
 bootstrap() {
@@ -56,11 +68,12 @@ bootstrap() {
     printf '#!/bin/sh\nexit 101\n' > "$temporary/root/usr/sbin/policy-rc.d"
     chmod +x "$temporary/root/usr/sbin/policy-rc.d"
     tar -C "$temporary/root" --numeric-owner -cf "$archive.part" .
+    rm -f "$cache"/debian-*.tar
     mv "$archive.part" "$archive"
     rm -rf --one-file-system "$temporary/root"
 }
 
-key=$suite-$(digest docker/ci/images.sh)
+key=$suite-$(declare -f bootstrap | digest)
 archive=$cache/debian-$key.tar
 if ! is_made zkp-ci/debian "$key"; then
     if [ ! -f "$archive" ]; then
@@ -68,23 +81,27 @@ if ! is_made zkp-ci/debian "$key"; then
         [ "$(id -u)" = 0 ] || fail "debootstrap needs root"
         quietly "the archive of Debian $suite" bootstrap
     fi
-    quietly zkp-ci/debian docker import --change "LABEL zkp.key=$key" --change 'CMD ["bash"]' "$archive" zkp-ci/debian
+    make zkp-ci/debian docker import --change "LABEL zkp.key=$key" --change 'CMD ["bash"]' "$archive" zkp-ci/debian
 fi
 
+base=$(id_of zkp-ci/debian)
+made=()
 for name in postgres prometheus haproxy; do
-    own=$key-$(digest docker/ci/$name/*)
+    own=$(digest docker/ci/$name/* <<< "$base")
     is_made "zkp-ci/$name" "$own" && continue
     # The host's network: what reached Debian's mirror a moment ago reaches it again.
-    quietly "zkp-ci/$name" docker build --network host --label "zkp.key=$own" -t "zkp-ci/$name" "docker/ci/$name"
+    make "zkp-ci/$name" docker build --network host --label "zkp.key=$own" -t "zkp-ci/$name" "docker/ci/$name" &
+    made+=($!)
 done
+for build in "${made[@]}"; do wait "$build" || exit 1; done
 
 [ -n "$binary" ] || exit 0
 [ -x "$binary" ] || fail "$binary is no program"
-own=$(digest "$binary" docker/Dockerfile docker/entrypoint.sh docker/ci/zkpnet.Dockerfile config/*.yaml config/*/*.yaml)
+own=$(digest "$binary" docker/Dockerfile docker/entrypoint.sh docker/ci/zkpnet.Dockerfile config/*.yaml config/*/*.yaml <<< "$base")
 is_made "zkp-coordinator:$tag" "$own" && exit 0
-quietly "zkp-ci/runtime" docker build --build-arg BASE_IMAGE=zkp-ci/debian --target runtime -t zkp-ci/runtime -f docker/Dockerfile .
+make zkp-ci/runtime docker build --build-arg BASE_IMAGE=zkp-ci/debian --target runtime -t zkp-ci/runtime -f docker/Dockerfile .
 mkdir "$temporary/image"
 cp docker/ci/zkpnet.Dockerfile "$temporary/image/Dockerfile"
 # Without what is for debuggers alone, which is most of a debug build.
 objcopy --strip-debug "$binary" "$temporary/image/zkpnet"
-quietly "zkp-coordinator:$tag" docker build --label "zkp.key=$own" -t "zkp-coordinator:$tag" "$temporary/image"
+make "zkp-coordinator:$tag" docker build --label "zkp.key=$own" -t "zkp-coordinator:$tag" "$temporary/image"

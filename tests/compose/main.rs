@@ -8,11 +8,9 @@
 
 mod document;
 mod image;
+mod monitoring;
 mod project;
 mod quickstart;
 mod shell;
 mod single;
 mod upkeep;
-
-#[path = "../support/mod.rs"]
-mod support;

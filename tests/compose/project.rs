@@ -1,6 +1,6 @@
 //! A compose project of the tests: a copy of the tree's files, the images, the ports, and everything taken down at the end.
 
-use crate::support::poll_until;
+use crate::shell::poll_until;
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ impl Project {
         }
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let project = Self { tree, postgres_port: free, _turn: turn };
-        project.take_down();
+        take_down();
         refuse_strangers();
         for port in ports {
             let listener = TcpListener::bind(("127.0.0.1", *port));
@@ -91,17 +91,29 @@ impl Project {
         self.dress(&mut command);
         succeeded(&mut command)
     }
+}
 
-    fn take_down(&self) {
-        for file in ["compose.cluster.yml", "compose.yml"] {
-            let mut command = Command::new("docker-compose");
-            command.arg("-f").arg(self.tree().join("docker").join(file));
-            command.args(["--profile", "monitoring", "down", "-v", "--remove-orphans", "--timeout", "5"]);
-            self.dress(&mut command);
-            let output = command.stdin(Stdio::null()).output().unwrap();
-            if !output.status.success() {
-                eprintln!("{}", String::from_utf8_lossy(&output.stderr));
-            }
+/// Removes what bears the project's name, whichever file and run it is of: containers, networks and volumes.
+fn take_down() {
+    let ours = format!("label=com.docker.compose.project={NAME}");
+    let kinds: [(&[&str], &[&str]); 3] = [
+        (&["ps", "-a", "-q"], &["rm", "-f", "-v"]),
+        (&["network", "ls", "-q"], &["network", "rm"]),
+        (&["volume", "ls", "-q"], &["volume", "rm"]),
+    ];
+    // Never a panic: this runs also while a test fails. What stays is in the way of the next project, which says so.
+    let told = |command: &mut Command| {
+        let output = command.stdin(Stdio::null()).output();
+        let failed = output.as_ref().map_or(true, |output| !output.status.success());
+        if failed {
+            eprintln!("{command:?}: {output:?}");
+        }
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    };
+    for (list, remove) in kinds {
+        let found = told(Command::new("docker").args(list).args(["--filter", &ours]));
+        if !found.is_empty() {
+            told(Command::new("docker").args(remove).args(found.lines()));
         }
     }
 }
@@ -110,11 +122,12 @@ impl Drop for Project {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for name in CONTAINERS {
-                let log = Command::new("docker").args(["logs", "--tail", "15", name]).output().unwrap();
-                eprintln!("--- {name}\n{}", String::from_utf8_lossy(&log.stdout));
+                if let Ok(log) = Command::new("docker").args(["logs", "--tail", "15", name]).output() {
+                    eprintln!("--- {name}\n{}", String::from_utf8_lossy(&log.stdout));
+                }
             }
         }
-        self.take_down();
+        take_down();
     }
 }
 

@@ -6,8 +6,7 @@
 
 use crate::document::{Block, blocks};
 use crate::project::{Project, healthy};
-use crate::shell::{Told, json, line, run};
-use crate::support::poll_until;
+use crate::shell::{Told, json, line, poll_until, run};
 use crate::upkeep::{PORTS, one_leader, raft};
 use serde_json::{Value, json};
 
@@ -151,7 +150,7 @@ fn hundred_tasks(project: &Project, block: &Block) {
 fn useful_commands(project: &Project, told: &[Told]) {
     let [files, term, log, restart, states] = told else { panic!("{told:#?}") };
     assert!(files.output.contains("raft.redb"), "{files:?}");
-    println!("{term:?}");
+    assert!(term.output.contains("term"), "{term:?}");
     assert!(log.output.lines().all(|line| line.to_lowercase().contains("raft")), "{log:?}");
     assert!(!log.output.is_empty());
     assert!(restart.output.is_empty(), "{restart:?}");

@@ -1,8 +1,7 @@
 //! `docker/compose.yml`: one node and PostgreSQL.
 
 use crate::project::{Project, healthy, inspect};
-use crate::shell::{json, line};
-use crate::support::poll_until;
+use crate::shell::{json, line, poll_until};
 
 const FILE: &str = "compose.yml";
 

@@ -1,8 +1,7 @@
 //! What an operator does to a cluster of containers, and what happens to one.
 
 use crate::project::{Project, healthy, inspect, succeeded};
-use crate::shell::{json, line};
-use crate::support::poll_until;
+use crate::shell::{json, line, poll_until};
 use serde_json::Value;
 use std::process::Command;
 
@@ -10,7 +9,8 @@ const FILE: &str = "compose.cluster.yml";
 /// What `docker/compose.cluster.yml` publishes.
 pub(crate) const PORTS: [u16; 4] = [8080, 8090, 8091, 8092];
 
-fn submit(project: &Project, number: u32) -> String {
+/// Submits a tree of two leaves, a different one for each number.
+pub(crate) fn submit(project: &Project, number: u32) -> String {
     let command = format!(
         r#"curl -s -X POST http://localhost:8080/api/v1/tasks/merkle -H "Content-Type: application/json" \
         -d '{{"leaves":["0x{number}","0x2"],"leaf_index":0}}' | jq -r .task_id"#
@@ -20,7 +20,8 @@ fn submit(project: &Project, number: u32) -> String {
     })
 }
 
-fn proved(project: &Project, task: &str) -> Value {
+/// Waits for the proof.
+pub(crate) fn proved(project: &Project, task: &str) -> Value {
     let command = format!("curl -s 'http://localhost:8080/api/v1/tasks/{task}?wait=30s'");
     poll_until("the task to be completed", || {
         json(project, &command).filter(|task| task["status"] == "completed")
