@@ -145,7 +145,9 @@ fn messages_that_troubleshooting_quotes_are_said_by_the_program() {
     let mut quoted = 0;
     for block in guide.split("```text\n").skip(1) {
         let block = block.split("```").next().unwrap();
-        for part in block.lines().flat_map(|line| line.split('…')).map(str::trim).filter(|part| part.len() > 4) {
+        for part in
+            block.lines().flat_map(|line| line.split('…')).map(str::trim).filter(|part| part.len() > 4)
+        {
             // `; ` joins a message and what is said of it elsewhere; each is looked for.
             for part in part.split("; ").filter(|part| part.len() > 4) {
                 quoted += 1;

@@ -25,8 +25,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "node",
         &[
-            "ledger", "proof", "codec", "tls", "sealing", "config", "raft", "backup", "actors", "http", "rpc",
-            "gateway", "cli",
+            "ledger", "proof", "codec", "tls", "sealing", "config", "raft", "backup", "actors", "http",
+            "rpc", "gateway", "cli",
         ],
     ),
 ];

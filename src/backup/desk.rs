@@ -112,9 +112,8 @@ impl BackupDesk {
     /// Refuses before the first byte what would fail at the last. Circuits never go, so those of now are those of the image.
     async fn require_keys(&self) -> Result<(), BackupRefusal> {
         let wanted: Vec<(CircuitId, Digest32)> = self.raft.with_ledger(|ledger| {
-            let named = |circuit: &crate::ledger::Circuit| {
-                (circuit.id.clone(), Digest32::new(circuit.proving_key.0))
-            };
+            let named =
+                |circuit: &crate::ledger::Circuit| (circuit.id.clone(), Digest32::new(circuit.proving_key.0));
             ledger.circuits().map(named).collect()
         });
         let store = self.store.clone();

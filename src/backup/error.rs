@@ -118,7 +118,10 @@ impl BackupError {
     }
 
     pub(super) fn other_state(path: &Path, found: Digest, expected: &str) -> Self {
-        Self::damaged(path, format!("its ledger has the state hash {found}, and its manifest says {expected}"))
+        Self::damaged(
+            path,
+            format!("its ledger has the state hash {found}, and its manifest says {expected}"),
+        )
     }
 }
 

@@ -65,7 +65,11 @@ impl Manifest {
         parts: Vec<PartDigest>,
     ) -> Self {
         let included = keys == KeysIncluded::Yes;
-        let entry = |(circuit, digest): (CircuitId, Digest)| KeyEntry { circuit, digest: Digest32::new(digest.0), included };
+        let entry = |(circuit, digest): (CircuitId, Digest)| KeyEntry {
+            circuit,
+            digest: Digest32::new(digest.0),
+            included,
+        };
         Self {
             format: FORMAT,
             zkpnet: env!("CARGO_PKG_VERSION").to_owned(),

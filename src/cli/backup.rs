@@ -21,7 +21,7 @@ const DATA_KEY_NOTE: &str = "the data key (storage.key_file) is NOT in the backu
                              queued task can be proved after a restore";
 
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct BackupArgs {
     #[command(subcommand)]
     command: Option<BackupCommand>,
@@ -109,7 +109,11 @@ fn verify(args: &VerifyArgs) -> Result<Verdict, Failure> {
 
 fn take(args: &TakeArgs) -> Result<Verdict, Failure> {
     let Some(out) = &args.out else { return Err(Failure::Usage(anyhow!("--out names the file to write"))) };
-    if out.try_exists().with_context(|| format!("cannot look for {}", out.display())).map_err(Failure::Usage)? {
+    if out
+        .try_exists()
+        .with_context(|| format!("cannot look for {}", out.display()))
+        .map_err(Failure::Usage)?
+    {
         let reason = anyhow!("{} exists already: name another file, or remove it", out.display());
         return Err(Failure::Usage(reason));
     }
@@ -181,7 +185,10 @@ fn from_stopped(
         (None, false) => {
             let keys = directory.parent().unwrap_or(Path::new("")).join("keys");
             if !keys.is_dir() {
-                bail!("there are no keys in {}: name --keys-dir, or leave them out --without-keys", keys.display());
+                bail!(
+                    "there are no keys in {}: name --keys-dir, or leave them out --without-keys",
+                    keys.display()
+                );
             }
             Some(keys)
         }
@@ -286,7 +293,8 @@ fn restored_answer(file: &Path, request: &RestoreRequest, restored: &Restored) -
         "raft_data_dir": request.raft_dir.display().to_string(),
         "state_hash": restored.manifest.state_hash,
     });
-    let count = |(status, count): (&crate::ledger::TaskStatus, &u64)| (status.as_str().to_owned(), json!(count));
+    let count =
+        |(status, count): (&crate::ledger::TaskStatus, &u64)| (status.as_str().to_owned(), json!(count));
     answer["tasks"] = Value::Object(restored.tasks.iter().map(count).collect());
     Ok(answer)
 }

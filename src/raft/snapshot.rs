@@ -58,13 +58,8 @@ impl SnapshotWriter {
 impl<W: Write> SnapshotWriter<W> {
     /// Begins a snapshot; `path` is what errors call it.
     pub(super) fn new(out: W, path: &Path, meta: &SnapshotMeta) -> Result<Self, StoreError> {
-        let mut writer = Self {
-            path: path.to_owned(),
-            out,
-            hasher: blake3::Hasher::new(),
-            records: 0,
-            bodies: 0,
-        };
+        let mut writer =
+            Self { path: path.to_owned(), out, hasher: blake3::Hasher::new(), records: 0, bodies: 0 };
         let frame = codec::encode(meta)?;
         writer.put(MAGIC)?;
         writer.put(&(frame.len() as u32).to_le_bytes())?;
@@ -222,8 +217,7 @@ impl<R: Read> SnapshotReader<R> {
                 records.push(record);
             }
         }
-        Ledger::restore(records)
-            .map_err(|error| self.refused(format!("its records make no ledger: {error}")))
+        Ledger::restore(records).map_err(|error| self.refused(format!("its records make no ledger: {error}")))
     }
 
     fn end(&mut self) -> Result<(), StoreError> {

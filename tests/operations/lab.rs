@@ -127,8 +127,17 @@ impl Lab {
     }
 
     pub(crate) fn coordinator(&self, place: &Place, entrance: &Entrance<'_>) -> Process {
+        self.coordinator_with(place, entrance, &[])
+    }
+
+    pub(crate) fn coordinator_with(
+        &self,
+        place: &Place,
+        entrance: &Entrance<'_>,
+        settings: &[(&str, String)],
+    ) -> Process {
         let mut command = zkpnet();
-        command.arg("coordinator").envs(self.settings(place));
+        command.arg("coordinator").envs(self.settings(place)).envs(settings.iter().cloned());
         match entrance {
             Entrance::Founds(peers) => {
                 let peers: Vec<String> =
@@ -212,7 +221,8 @@ pub(crate) fn succeeded(command: &mut Command) -> String {
 
 /// What a command said that must have ended with this code.
 pub(crate) fn said_with(code: i32, output: &Output) -> String {
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
     said
 }

@@ -83,7 +83,11 @@ fn a_stopped_coordinator_gives_the_state_that_it_was_stopped_with() {
     said_with(0, &without);
     let new = lab.place("coordinator-9", "nine");
     let said = said_with(0, &lab.restore(&file, &new));
-    assert_eq!(inspected(&place.raft_dir())["state_hash"], inspected(&new.raft_dir())["state_hash"], "{said}");
+    assert_eq!(
+        inspected(&place.raft_dir())["state_hash"],
+        inspected(&new.raft_dir())["state_hash"],
+        "{said}"
+    );
     let _one = lab.coordinator(&new, &Entrance::Has);
     lab.ready(&new);
     let answer = new.client().get(&format!("/api/v1/tasks/{task}")).unwrap();

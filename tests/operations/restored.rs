@@ -19,7 +19,8 @@ fn a_backup_under_load_is_restored_into_a_new_cluster_of_one_that_grows_to_three
     let mut before = load.taken();
     before.push((1, first.clone()));
     let file = lab.path("cluster.zkpbak");
-    let refused = zkpnet().args(["cluster", "backup", "--server", &old[1].server(), "--out"]).arg(&file).output();
+    let refused =
+        zkpnet().args(["cluster", "backup", "--server", &old[1].server(), "--out"]).arg(&file).output();
     assert!(said_with(1, &refused.unwrap()).contains("401 unauthorized"));
     assert!(!file.exists());
     // Any coordinator gives it; at most one of these three leads.

@@ -72,9 +72,9 @@ impl History {
         let (task, worker) = (self.task(), self.worker());
         let known = ledger.task(task);
         // Mostly the lease that there is; sometimes another one.
-        let worker = known.and_then(|task| task.lease()).map_or(worker.clone(), |lease| {
-            if self.below(8) == 0 { worker } else { lease.worker.clone() }
-        });
+        let worker = known
+            .and_then(|task| task.lease())
+            .map_or(worker.clone(), |lease| if self.below(8) == 0 { worker } else { lease.worker.clone() });
         let attempt = Attempt(known.map_or(0, |task| task.latest_attempt.0) + self.below(8) as u32 / 7);
         let incarnation = Incarnation(ledger.worker(&worker).map_or(1, |worker| worker.incarnation.0));
         match self.below(100) {
@@ -95,7 +95,8 @@ impl History {
                 Command::CompleteTask { task, attempt, worker, result: Box::new(result), at }
             }
             68..76 => {
-                let kind = [FailureKind::ProverPanicked, FailureKind::InputUnreadable][self.below(8) as usize / 7];
+                let kind =
+                    [FailureKind::ProverPanicked, FailureKind::InputUnreadable][self.below(8) as usize / 7];
                 Command::FailAttempt { task, attempt, worker, cause: FailureCause::new(kind, "pinned"), at }
             }
             76..80 => Command::ReturnLease { task, attempt, worker, at },
@@ -154,18 +155,26 @@ fn the_ledger_decides_as_version_0_1_0_did() {
     let mut waiting = vec![Command::RegisterCircuit(Box::new(circuit)), Command::SetPolicy(policy)];
     let mut replies = blake3::Hasher::new();
     let (mut taken, mut refused) = (0, 0);
-    let mut text = String::from("# Written by tests/operations/rules.rs: after entry, answers so far, records\n");
+    let mut text =
+        String::from("# Written by tests/operations/rules.rs: after entry, answers so far, records\n");
     for index in 1..=ENTRIES {
         let command = waiting.pop().unwrap_or_else(|| history.next(&ledger));
         let at = LogPosition { term: Term(1), index: LogIndex(index) };
         let reply = ledger.apply(at, &command).reply;
-        if reply.is_ok() { taken += 1 } else { refused += 1 }
+        if reply.is_ok() {
+            taken += 1
+        } else {
+            refused += 1
+        }
         replies.update(&codec::encode(&reply).unwrap());
         if index % ENTRIES_A_LINE == 0 {
             writeln!(text, "{index} {} {}", replies.finalize(), pinned(&ledger)).unwrap();
         }
     }
-    assert!(taken > ENTRIES / 4 && refused > ENTRIES / 20, "{taken} taken, {refused} refused: a poor history");
+    assert!(
+        taken > ENTRIES / 4 && refused > ENTRIES / 20,
+        "{taken} taken, {refused} refused: a poor history"
+    );
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/formats-0.1.0/rules.txt");
     if std::env::var_os("REGENERATE").is_some() {
         std::fs::write(&file, &text).unwrap();

@@ -103,7 +103,9 @@ pub fn check_bundle(mut bundle: impl Read) -> Result<KeyManifest, String> {
     let found = Digest32::new(*hasher.finalize().as_bytes());
     if (found, bytes) != (manifest.proving_key, manifest.proving_key_bytes) {
         let KeyManifest { circuit, proving_key, .. } = &manifest;
-        return Err(format!("is not what its manifest says: the key of {circuit} is {found}, not {proving_key}"));
+        return Err(format!(
+            "is not what its manifest says: the key of {circuit} is {found}, not {proving_key}"
+        ));
     }
     Ok(manifest)
 }

@@ -12,8 +12,9 @@ impl RaftService {
         self.read_barrier().await?;
         let stores = self.inner.local.stores.clone();
         let closed = stores.ledger.closed();
-        let freeze =
-            move || -> Result<LedgerImage, ImageError> { LedgerImage::new(stores.ledger.freeze()?, stores.log.cluster()) };
+        let freeze = move || -> Result<LedgerImage, ImageError> {
+            LedgerImage::new(stores.ledger.freeze()?, stores.log.cluster())
+        };
         self.run_blocking(freeze).await.unwrap_or(Err(closed.into()))
     }
 
