@@ -86,9 +86,8 @@ const PRELOAD: [&str; 5] = [
     "merkle-poseidon-32",
 ];
 
-/// Keeps the system from taking megabytes in advance of the reader.
-fn take_little(stream: &TcpStream) {
-    let bytes: libc::c_int = 4096;
+/// Sets how much the system takes in advance of the reader.
+fn take_at_once(stream: &TcpStream, bytes: libc::c_int) {
     let (value, length) =
         (std::ptr::from_ref(&bytes).cast(), std::mem::size_of_val(&bytes) as libc::socklen_t);
     // SAFETY: the socket is open, and the value is an int of the length that is given.
@@ -114,7 +113,7 @@ fn one_backup_is_taken_at_a_time_and_a_reader_who_stalls_loses_it() {
         (keyed == PRELOAD.len()).then_some(())
     });
     let mut stalled = TcpStream::connect(place.server().trim_start_matches("http://")).unwrap();
-    take_little(&stalled);
+    take_at_once(&stalled, 4096);
     let request = format!(
         "GET /api/v1/cluster/backup HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
         token.trim()
@@ -130,6 +129,7 @@ fn one_backup_is_taken_at_a_time_and_a_reader_who_stalls_loses_it() {
         lab.backup(&place, &file).status.success().then_some(())
     });
     stalled.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    take_at_once(&stalled, 4 << 20);
     let mut rest = Vec::new();
     let _ = stalled.read_to_end(&mut rest);
     assert!(!rest.ends_with(b"0\r\n\r\n"), "a backup that was given up ends like a whole one");
