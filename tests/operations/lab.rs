@@ -286,8 +286,7 @@ impl Load {
     pub(crate) fn stop(self) -> Vec<(u64, String)> {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.join().unwrap();
-        let taken = self.taken.lock().unwrap().clone();
-        taken
+        self.taken.lock().unwrap().clone()
     }
 }
 
