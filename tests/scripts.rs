@@ -56,7 +56,7 @@ fn twins_name_the_same_options_settings_files_and_commands() {
             let text = text.replace('\\', "/");
             let words: Vec<String> = text
                 .split(|c: char| !(is_name(c) || "-./".contains(c)))
-                .filter(|word| word.ends_with(".yaml") || word.ends_with(".key") || word.ends_with(".log"))
+                .filter(|word| word.ends_with(".yaml") || word.ends_with(".key"))
                 .map(|word| word.rsplit('/').next().unwrap().to_owned())
                 .filter(|word| !word.starts_with('.'))
                 .collect();
@@ -105,8 +105,7 @@ fn batch_files_are_of_cmd_in_form_and_in_words() {
         assert_eq!(wrong, None, "{name} has a line that does not end with CR LF");
         assert!(text.is_ascii(), "{name} has letters that a code page may show as others");
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().starts_with("rem ")) {
-            let foreign =
-                ["$(", "${", "/dev/null", "#!", "; then", " fi", "done", "export ", "set -e", "[[", "`"];
+            let foreign = ["$(", "${", "/dev/null", "#!", "; then", "done", "export ", "set -e", "[[", "`"];
             let found = foreign.iter().find(|word| line.contains(**word));
             assert_eq!(found, None, "{name}.bat:{}: {line}", number + 1);
             let (opened, closed) = (line.matches('"').count(), 2);

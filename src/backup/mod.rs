@@ -21,4 +21,4 @@ pub use desk::{BackupDesk, BackupPieces, BackupRefusal};
 pub use error::BackupError;
 pub use manifest::{KeyEntry, KeysIncluded, Manifest};
 pub use restore::{RestoreRequest, Restored, restore};
-pub use take::{StoppedNode, take_from_stopped};
+pub use take::{StoppedNode, create, take_from_stopped};

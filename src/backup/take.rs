@@ -113,8 +113,12 @@ fn stored_print(path: &Path) -> Result<String, BackupError> {
     Err(BackupError::NoPrint { path: path.to_owned() })
 }
 
-/// Makes a file that only its owner may read: a backup holds everybody's tasks.
-pub(super) fn create(path: &Path) -> Result<File, BackupError> {
+/// Makes a file that only its owner may read, since a backup holds everybody's tasks, or empties the one that an interrupted
+/// backup left.
+///
+/// # Errors
+/// The operating system refused.
+pub fn create(path: &Path) -> Result<File, BackupError> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! `zkpnet cluster backup`, `backup verify` and `restore`. A backup gets its name once it is whole and was checked; what an
 //! interrupted one leaves behind is called `….part`.
 
-use super::client::{Client, percent_encode};
+use super::client::Client;
 use super::node_args::LoadArgs;
 use super::output::{Format, Printer, member, print_note, printable, table};
 use super::{Failure, Verdict, duration};
@@ -21,7 +21,7 @@ const DATA_KEY_NOTE: &str = "the data key (storage.key_file) is NOT in the backu
                              queued task can be proved after a restore";
 
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct BackupArgs {
     #[command(subcommand)]
     command: Option<BackupCommand>,
@@ -154,10 +154,10 @@ fn download(args: &TakeArgs, part: &Path) -> Result<(), Failure> {
         }
     };
     let client = Client::new(&args.server).map_err(Failure::Usage)?;
-    let path = format!("/api/v1/cluster/backup?keys={}", percent_encode(&(!args.without_keys).to_string()));
+    let path = format!("/api/v1/cluster/backup?keys={}", !args.without_keys);
     let mut body = client.download(&path, token.as_deref(), args.time_limit)?;
     let failed = || format!("cannot write {}", part.display());
-    let mut file = private_file(part).with_context(failed).map_err(Failure::Usage)?;
+    let mut file = backup::create(part).map_err(|error| Failure::Usage(error.into()))?;
     let mut buffer = vec![0; 1 << 18];
     loop {
         let read = match body.read(&mut buffer) {
@@ -313,15 +313,6 @@ fn beside(out: &Path, ending: &str) -> PathBuf {
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{ending}"));
     out.with_file_name(name)
-}
-
-/// Makes a file that only its owner may read, in place of what an interrupted backup left.
-fn private_file(path: &Path) -> io::Result<File> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// Gives a whole backup its name; never that of a file that came meanwhile.

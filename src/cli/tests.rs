@@ -25,6 +25,18 @@ fn a_cause_that_an_error_tells_already_is_not_told_again() {
 }
 
 #[test]
+fn a_backup_is_taken_to_a_named_file_or_verified_and_never_both() {
+    assert!(parses("zkpnet cluster backup --out f --server http://a:8090 --token-file t --without-keys"));
+    assert!(parses("zkpnet cluster backup --out f --from-data-dir raft --keys-dir keys"));
+    assert!(parses("zkpnet cluster backup verify f"));
+    assert!(parses("zkpnet cluster restore f --config c.yaml --data-dir d --id coordinator-1"));
+    assert!(!parses("zkpnet cluster backup"));
+    assert!(!parses("zkpnet cluster backup --out f --keys-dir keys"));
+    assert!(!parses("zkpnet cluster backup --out f verify g"));
+    assert!(!parses("zkpnet cluster restore"));
+}
+
+#[test]
 fn a_submission_needs_exactly_one_form_of_tree() {
     assert!(parses("zkpnet task submit merkle --leaf 0x1 0x2 --leaf-index 0"));
     assert!(parses("zkpnet task submit merkle --leaf 0x1 --leaf 0x2 --leaf-index 0 --wait 30s"));

@@ -287,7 +287,7 @@ pub(super) fn require_admin(request: &HttpRequest, state: &AppState) -> Result<(
     }
     Err(Problem::new(
         ProblemCode::Unauthorized,
-        "changing the cluster wants its token: Authorization: Bearer, with what cluster.token_file of the coordinators holds",
+        "changing the cluster, or taking a backup of it, wants its token: Authorization: Bearer, with what cluster.token_file of the coordinators holds",
     ))
 }
 

@@ -4,6 +4,7 @@ use crate::lab::{Entrance, Lab, field, inspected, said_with, submit_until_taken}
 use crate::support::{poll_until, zkpnet};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::process::Stdio;
 use std::time::Duration;
 use zkpnet::raft::Refounding;
@@ -76,26 +77,43 @@ fn an_interrupted_backup_leaves_no_file_of_its_name_and_a_later_one_takes_it() {
     assert!(again.contains("exists already"), "{again}");
 }
 
+/// The keys of these have about twenty megabytes.
+const PRELOAD: [&str; 5] = [
+    "merkle-poseidon-12",
+    "merkle-poseidon-16",
+    "merkle-poseidon-20",
+    "merkle-poseidon-24",
+    "merkle-poseidon-32",
+];
+
+/// Sets how much the system takes in advance of the reader.
+fn take_at_once(stream: &TcpStream, bytes: libc::c_int) {
+    let (value, length) =
+        (std::ptr::from_ref(&bytes).cast(), std::mem::size_of_val(&bytes) as libc::socklen_t);
+    // SAFETY: the socket is open, and the value is an int of the length that is given.
+    #[allow(unsafe_code)]
+    let done =
+        unsafe { libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, value, length) };
+    assert_eq!(done, 0);
+}
+
 #[test]
 fn one_backup_is_taken_at_a_time_and_a_reader_who_stalls_loses_it() {
     let lab = Lab::new();
     let place = lab.place("coordinator-1", "one");
-    let _process = lab.coordinator(&place, &Entrance::Founds(std::slice::from_ref(&place)));
-    lab.ready(&place);
     // Keys make it larger than what sockets and queues hold.
+    let preload = ("ZKPNET_PROVER__PRELOAD", PRELOAD.join(","));
+    let founds = Entrance::Founds(std::slice::from_ref(&place));
+    let _process = lab.coordinator_with(&place, &founds, &[preload]);
+    lab.ready(&place);
     let token = std::fs::read_to_string(lab.path("token")).unwrap();
-    for leaves in [2, 1 << 12, 1 << 16] {
-        let leaves: Vec<String> = (0..leaves).map(|leaf| format!("0x{leaf:x}")).collect();
-        let body = serde_json::json!({"leaves": leaves, "leaf_index": 0});
-        let taken = place.client().post("/api/v1/tasks/merkle", &[], &body).unwrap();
-        assert_eq!(taken.status, 202, "{taken:?}");
-    }
-    poll_until("three keys", || {
+    poll_until("the keys", || {
         let circuits = place.client().get("/api/v1/circuits").ok()?.body;
         let keyed = circuits["circuits"].as_array()?.iter().filter(|one| one["has_key"] == true).count();
-        (keyed >= 3).then_some(())
+        (keyed == PRELOAD.len()).then_some(())
     });
     let mut stalled = TcpStream::connect(place.server().trim_start_matches("http://")).unwrap();
+    take_at_once(&stalled, 4096);
     let request = format!(
         "GET /api/v1/cluster/backup HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
         token.trim()
@@ -111,6 +129,7 @@ fn one_backup_is_taken_at_a_time_and_a_reader_who_stalls_loses_it() {
         lab.backup(&place, &file).status.success().then_some(())
     });
     stalled.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    take_at_once(&stalled, 4 << 20);
     let mut rest = Vec::new();
     let _ = stalled.read_to_end(&mut rest);
     assert!(!rest.ends_with(b"0\r\n\r\n"), "a backup that was given up ends like a whole one");

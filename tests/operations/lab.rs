@@ -127,8 +127,17 @@ impl Lab {
     }
 
     pub(crate) fn coordinator(&self, place: &Place, entrance: &Entrance<'_>) -> Process {
+        self.coordinator_with(place, entrance, &[])
+    }
+
+    pub(crate) fn coordinator_with(
+        &self,
+        place: &Place,
+        entrance: &Entrance<'_>,
+        settings: &[(&str, String)],
+    ) -> Process {
         let mut command = zkpnet();
-        command.arg("coordinator").envs(self.settings(place));
+        command.arg("coordinator").envs(self.settings(place)).envs(settings.iter().cloned());
         match entrance {
             Entrance::Founds(peers) => {
                 let peers: Vec<String> =
@@ -277,8 +286,7 @@ impl Load {
     pub(crate) fn stop(self) -> Vec<(u64, String)> {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.join().unwrap();
-        let taken = self.taken.lock().unwrap().clone();
-        taken
+        self.taken.lock().unwrap().clone()
     }
 }
 
