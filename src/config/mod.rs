@@ -42,7 +42,7 @@ pub use sections::{
     Config, CoordinatorConfig, DatabaseConfig, GatewayConfig, GrpcConfig, HttpConfig, LogConfig,
     ProverConfig, RaftConfig, ShutdownConfig, StorageConfig, TasksConfig, VerifierConfig, WorkerConfig,
 };
-pub use values::{Address, ByteSize, CircuitName, Host, Id, LogFormat, LogLevel, Peer, SslMode};
+pub use values::{Address, ByteSize, CircuitName, Host, HttpUrl, Id, LogFormat, LogLevel, Peer, SslMode};
 
 use layers::{Layers, Written};
 

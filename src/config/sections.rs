@@ -10,7 +10,7 @@ use super::keys::Limits::{Between, Type};
 use super::keys::{KeySpec, Source, section};
 use super::roles::Roles;
 use super::secret::Secret;
-use super::values::{Address, ByteSize, CircuitName, Host, Id, LogFormat, LogLevel, Peer, SslMode};
+use super::values::{Address, ByteSize, CircuitName, Host, HttpUrl, Id, LogFormat, LogLevel, Peer, SslMode};
 
 section! {
     /// Who this coordinator is.
@@ -237,6 +237,15 @@ section! {
 }
 
 section! {
+    /// Where traces go. Log lines carry a trace's id with and without this.
+    TracingConfig = "tracing"
+    /// OpenTelemetry collector that spans are sent to over HTTP (OTLP, protobuf), with `/v1/traces` appended; not set: none.
+    otlp_endpoint: Option<HttpUrl> = Unset, Type, Roles::ALL, Now;
+    /// Of the traces that begin here, one in so many is sent. A trace that a client began is sent if the client says so.
+    sample_one_in: u32 = Same("1"), Between("1", "1000000"), Roles::ALL, Now;
+}
+
+section! {
     /// How the process ends.
     ShutdownConfig = "shutdown"
     /// Time from SIGTERM until the process ends, whatever is still being proved then.
@@ -293,6 +302,8 @@ config! {
     database: DatabaseConfig,
     /// Logs.
     log: LogConfig,
+    /// Traces.
+    tracing: TracingConfig,
     /// The end.
     shutdown: ShutdownConfig,
 }

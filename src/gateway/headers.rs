@@ -4,11 +4,12 @@
 //! cluster, cannot be slipped in. How a message is framed is never taken over: the body is sent in a frame of this side's
 //! own making. Outward everything but what belongs to one connection.
 
+use crate::http::{TRACEPARENT, span_of};
 use actix_web::HttpRequest;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Request headers that are passed on, all of their values in their order.
-const PASSED_ON: [&str; 12] = [
+const PASSED_ON: [&str; 11] = [
     "accept",
     "authorization",
     "cache-control",
@@ -17,7 +18,6 @@ const PASSED_ON: [&str; 12] = [
     "idempotency-key",
     "if-none-match",
     "last-event-id",
-    "traceparent",
     "tracestate",
     "user-agent",
     "x-commit-index",
@@ -53,6 +53,11 @@ pub(super) fn inward(request: &HttpRequest, request_id: &str) -> HeaderMap {
     }
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(X_REQUEST_ID, id);
+    }
+    // The gateway's own span is what the coordinator's works for.
+    let parent = span_of(request).traceparent();
+    if let Some(value) = parent.and_then(|parent| HeaderValue::from_str(&parent).ok()) {
+        headers.insert(TRACEPARENT, value);
     }
     if let Some(value) = forwarded_for(request).and_then(|chain| HeaderValue::from_str(&chain).ok()) {
         headers.insert(X_FORWARDED_FOR, value);

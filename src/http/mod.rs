@@ -31,6 +31,7 @@ mod server;
 mod state;
 mod tasks;
 mod time_text;
+mod trace_parent;
 mod workers;
 
 pub use openapi::openapi_json;
@@ -48,3 +49,4 @@ pub(crate) use server::{limits, serve};
 pub(crate) use state::Limits;
 pub(crate) use tasks::read::requested_wait;
 pub(crate) use time_text::parse_duration;
+pub(crate) use trace_parent::{TRACEPARENT, span_of};

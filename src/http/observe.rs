@@ -9,6 +9,8 @@ use super::problem::{Context, Problem, X_REQUEST_ID};
 use super::request_id::RequestId;
 use super::state::Limits;
 use super::tasks::read::requested_wait;
+use super::trace_parent::context_of;
+use crate::telemetry::trace::{Attribute, Span, SpanKind};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -29,8 +31,9 @@ pub(super) async fn observe<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let seen = Seen::of(&request);
+    let mut seen = Seen::of(&request);
     request.extensions_mut().insert(RequestId(seen.context.request_id.clone()));
+    request.extensions_mut().insert(seen.span.context());
     let limit = time_limit(&request);
     let in_flight = InFlight::enter();
     let serving = AssertUnwindSafe(tokio::time::timeout(limit, next.call(request))).catch_unwind();
@@ -78,6 +81,8 @@ struct Seen {
     /// The route's pattern: a label of metrics must not take values that clients choose.
     route: String,
     began: Instant,
+    /// What the request is in its trace; passed on by whoever works for it.
+    span: Span,
 }
 
 impl Seen {
@@ -90,6 +95,7 @@ impl Seen {
             method: request.method().clone(),
             route: request.match_pattern().unwrap_or_else(|| "unmatched".to_owned()),
             began: Instant::now(),
+            span: Span::begin("http request", SpanKind::Server, &context_of(request.headers())),
         }
     }
 
@@ -143,31 +149,44 @@ impl Seen {
         }
     }
 
-    fn record(&self, status: u16, problem: Option<&Problem>, by: Answerer) {
+    fn record(&mut self, status: u16, problem: Option<&Problem>, by: Answerer) {
         let elapsed = self.began.elapsed();
+        self.tell_span(status);
         meters::record(method_label(&self.method), &self.route, status, elapsed);
         self.log(status, elapsed, problem, by);
     }
 
+    fn tell_span(&mut self, status: u16) {
+        let (method, route, id) = (method_label(&self.method), &self.route, &self.context.request_id);
+        self.span.tell_text("http.request.method", method);
+        self.span.tell_text("http.route", route);
+        self.span.tell_text("zkpnet.request_id", id);
+        self.span.tell("http.response.status_code", || Attribute::Count(u64::from(status)));
+        if status >= 500 {
+            self.span.fail();
+        }
+    }
+
     fn log(&self, status: u16, elapsed: Duration, problem: Option<&Problem>, by: Answerer) {
         let id = self.context.request_id.as_str();
+        let trace_id = self.span.context().trace();
         let path: String = self.context.instance.chars().take(LOGGED_PATH_LENGTH_MAX).collect();
         let (method, ms) = (self.method.as_str(), elapsed.as_secs_f64() * 1e3);
         let code = problem.map(|problem| problem.code.as_str()).unwrap_or_default();
         let field = problem.and_then(|problem| problem.field.as_deref()).unwrap_or_default();
         if let Some(cause) = problem.and_then(|problem| problem.cause.as_deref()) {
-            tracing::error!(request_id = id, method, ?path, status, code, cause, "a request failed");
+            tracing::error!(request_id = id, %trace_id, method, ?path, status, code, cause, "a request failed");
         }
         // That the node is not ready is told by the handler, when that is news.
         let is_told = by == Answerer::Handler && self.asks_for_readiness() && status == 503;
         if status >= 500 && !is_told {
-            tracing::warn!(request_id = id, method, ?path, status, ms, code, "request");
+            tracing::warn!(request_id = id, %trace_id, method, ?path, status, ms, code, "request");
         } else if self.is_probe() {
-            tracing::debug!(request_id = id, method, ?path, status, ms, "request");
+            tracing::debug!(request_id = id, %trace_id, method, ?path, status, ms, "request");
         } else if status >= 400 {
-            tracing::info!(request_id = id, method, ?path, status, ms, code, field, "request");
+            tracing::info!(request_id = id, %trace_id, method, ?path, status, ms, code, field, "request");
         } else {
-            tracing::info!(request_id = id, method, ?path, status, ms, "request");
+            tracing::info!(request_id = id, %trace_id, method, ?path, status, ms, "request");
         }
     }
 

@@ -34,7 +34,11 @@ pub fn run_coordinator(loaded: Loaded) -> anyhow::Result<ExitCode> {
     }
     process::within_system(async move {
         let grace = loaded.config.shutdown.grace;
-        let start = async { Ok(Coordinator::start(&loaded.config, process::install_metrics()?).await?) };
+        let start = async {
+            let (config, metrics) = (&loaded.config, process::install_metrics()?);
+            process::start_tracing(config, "coordinator", config.coordinator.id.as_str())?;
+            Ok(Coordinator::start(config, metrics).await?)
+        };
         process::run_until_ended(start, grace, |node: &Coordinator| {
             tracing::info!(http = %node.server.addr(), raft = %node.transport.address(), "coordinator runs");
         })

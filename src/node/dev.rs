@@ -1,6 +1,6 @@
 //! `zkpnet dev`: the whole service in one process, kept running until a signal.
 
-use super::process::{self, RunningNode, install_metrics, start_logging, within_system};
+use super::process::{self, RunningNode, install_metrics, start_logging, start_tracing, within_system};
 use super::{Node, NodeError};
 use crate::config::Loaded;
 use std::process::ExitCode;
@@ -33,7 +33,9 @@ impl RunningNode for Node {
 }
 
 pub(super) async fn start_node(loaded: &Loaded) -> Result<Node, NodeError> {
-    Node::start(&loaded.config, install_metrics()?).await
+    let (config, metrics) = (&loaded.config, install_metrics()?);
+    start_tracing(config, "dev", config.coordinator.id.as_str())?;
+    Node::start(config, metrics).await
 }
 
 /// A box that says what listens where.

@@ -1,7 +1,7 @@
 //! `zkpnet gateway`: the public door, kept open until a signal.
 
 use super::parts;
-use super::process::{OVERTIME, Signals, install_metrics, start_logging, within_system};
+use super::process::{OVERTIME, Signals, install_metrics, start_logging, start_tracing, within_system};
 use crate::config::{Config, Loaded};
 use crate::gateway::{self, GatewayOptions};
 use crate::http::Readiness;
@@ -27,7 +27,10 @@ pub fn run_gateway(loaded: Loaded) -> anyhow::Result<ExitCode> {
         parts::raise_file_limit();
         let config = &loaded.config;
         let readiness = Readiness::starting();
-        let mut server = gateway::start(&options(config), readiness.clone(), install_metrics()?)?;
+        let metrics = install_metrics()?;
+        let instance = config.http.host.with_port(config.http.port);
+        start_tracing(config, "gateway", &instance)?;
+        let mut server = gateway::start(&options(config), readiness.clone(), metrics)?;
         readiness.set_ready();
         // Whoever starts it with port 0 looks here for the port.
         eprintln!(

@@ -1,8 +1,9 @@
 //! What every role's process does alike: its runtime, its log, its metrics, and the way from a signal to the end.
 
 use super::NodeError;
-use crate::config::{Loaded, LogFormat};
-use crate::telemetry;
+use crate::config::{Config, Loaded, LogFormat};
+use crate::rpc::{self, OtlpOptions};
+use crate::telemetry::{self, table, trace};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::io::IsTerminal as _;
@@ -71,6 +72,25 @@ pub(super) fn within_system<T>(future: impl Future<Output = anyhow::Result<T>>) 
 /// When the process has one already.
 pub(super) fn install_metrics() -> Result<PrometheusHandle, NodeError> {
     telemetry::install().map_err(|error| NodeError::Config(format!("metrics: {error}")))
+}
+
+/// Has spans exported, if the configuration says where to. After the recorder of metrics is there.
+///
+/// # Errors
+/// The exporter's thread cannot be started.
+pub(super) fn start_tracing(config: &Config, role: &str, instance: &str) -> Result<(), NodeError> {
+    for outcome in ["exported", "failed", "dropped"] {
+        table::TRACE_SPANS.counter(&[outcome]).increment(0);
+    }
+    let Some(endpoint) = &config.tracing.otlp_endpoint else { return Ok(()) };
+    // A second node of one process shares the first one's.
+    let Some(queue) = trace::export_to(config.tracing.sample_one_in) else { return Ok(()) };
+    let options = OtlpOptions {
+        endpoint: endpoint.as_str().to_owned(),
+        service: format!("zkpnet-{role}"),
+        instance: instance.to_owned(),
+    };
+    rpc::export_spans(options, queue).map_err(NodeError::Threads)
 }
 
 /// Logs go to standard error, so that standard output stays for what a command has to say.

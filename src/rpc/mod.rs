@@ -12,10 +12,12 @@ mod client;
 mod dial;
 mod door;
 mod keys;
+mod otlp;
 mod server;
 mod wire;
 
 pub use client::{ClientError, ClientOptions, RemoteCoordinator};
+pub use otlp::{OtlpOptions, export as export_spans};
 pub use server::{RunningRpc, ServeOptions, Topology, serve};
 
 use std::time::Duration;

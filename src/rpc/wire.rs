@@ -4,6 +4,7 @@
 use crate::actors::worker_registry::{Assignment, Heartbeat, News, Order, Register, Report, WorkerLink};
 use crate::ledger::{Attempt, CircuitId, Digest, FailureCause, FailureKind, Incarnation, TaskId, WorkerId};
 use crate::proof::{Bytes32, CircuitInput, MerkleWitness};
+use crate::telemetry::trace::TraceContext;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -124,7 +125,8 @@ pub(super) fn report(request: proto::ReportRequest) -> Result<Report, Status> {
             News::Failed(FailureCause::new(kind, &failed.message))
         }
     };
-    Ok(Report { worker: worker(&request.worker)?, task, attempt, news })
+    let trace = TraceContext::parse(request.traceparent.as_bytes());
+    Ok(Report { worker: worker(&request.worker)?, task, attempt, news, trace })
 }
 
 pub(super) fn report_message(report: &Report) -> proto::ReportRequest {
@@ -145,7 +147,12 @@ pub(super) fn report_message(report: &Report) -> proto::ReportRequest {
         worker: report.worker.as_str().to_owned(),
         lease: Some(lease_message(report.task, report.attempt)),
         news: Some(news),
+        traceparent: traceparent(report.trace),
     }
+}
+
+fn traceparent(span: Option<TraceContext>) -> String {
+    span.and_then(|span| span.traceparent()).unwrap_or_default()
 }
 
 fn failure_kind(kind: proto::FailureKind) -> Option<FailureKind> {
@@ -197,6 +204,7 @@ fn assignment_message(assignment: &Assignment) -> proto::Assignment {
         circuit: assignment.circuit.as_str().to_owned(),
         proving_key: assignment.proving_key.0.to_vec(),
         input: Some(input),
+        traceparent: traceparent(assignment.trace),
     }
 }
 
@@ -218,6 +226,8 @@ pub(super) fn assignment(message: proto::Assignment) -> Result<Assignment, Statu
         circuit: CircuitId::new(&message.circuit).map_err(|_| malformed("circuit"))?,
         proving_key: digest(&message.proving_key, "proving_key")?,
         input,
+        // What makes no sense is not worth a refusal: it only serves those who watch.
+        trace: TraceContext::parse(message.traceparent.as_bytes()),
     })
 }
 
@@ -249,6 +259,7 @@ mod tests {
             circuit: CircuitId::new("merkle-poseidon-4").unwrap(),
             proving_key: Digest([9; 32]),
             input: CircuitInput::MerklePoseidon(witness),
+            trace: TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         }
     }
 
@@ -259,6 +270,7 @@ mod tests {
         assert_eq!((found.task, found.attempt), (original.task, original.attempt));
         assert_eq!((found.circuit, found.proving_key), (original.circuit, original.proving_key));
         assert!(found.input == original.input);
+        assert!(original.trace.is_some() && found.trace == original.trace);
     }
 
     #[test]
@@ -275,6 +287,7 @@ mod tests {
             task: TaskId(uuid::Uuid::from_u128(5)),
             attempt: Attempt(2),
             news: News::Failed(FailureCause::new(FailureKind::InvalidProof, "x")),
+            trace: None,
         });
         assert!(report(good.clone()).is_ok());
         type Spoil = fn(&mut proto::ReportRequest);

@@ -2,7 +2,7 @@
 //!
 //! Owns the names, units, labels and help of every metric ([`table`]); whoever counts something takes its handle from there,
 //! so that `/metrics`, `docs/metrics.md`, the alerts and the dashboard cannot drift apart. Owns also what the operating system
-//! says of the process and its disk. Refuses labels whose values a client chooses: every label's values are bounded by the
+//! says of the process and its disk, and the traces of requests ([`trace`]). Refuses labels whose values a client chooses: every label's values are bounded by the
 //! program, the configuration or the cluster's members.
 //!
 //! A metric is counted in one of two ways. What happens is counted by a handle that its part keeps, since looking one up
@@ -15,6 +15,7 @@ mod page;
 mod process;
 mod reference;
 pub mod table;
+pub mod trace;
 
 pub use disk::{DiskSpace, disk_space};
 pub use metric::{Kind, Metric, On};

@@ -209,6 +209,8 @@ metrics! {
             "Whether the process does its work: of a coordinator, whether its front desk answers."
         BUILD_INFO: GAUGE, "zkpnet_build_info" ["version"], ALL;
             "Always 1; the version is its label."
+        TRACE_SPANS: COUNTER, "zkpnet_trace_spans_total" ["outcome"], ALL;
+            "Spans that ended: outcome is exported, failed (the collector did not take them) or dropped (the queue was full); all 0 without tracing.otlp_endpoint."
         PROCESS_CPU: COUNTER, "process_cpu_seconds_total", ALL;
             "Processor time that the process has used."
         PROCESS_RESIDENT_MEMORY: GAUGE, "process_resident_memory_bytes", ALL;

@@ -135,7 +135,7 @@ impl Hand {
 
     pub(crate) async fn report(&self, (task, attempt): LeaseName, news: News) -> Result<(), WorkerError> {
         let worker = self.name.clone();
-        self.registry.report(Report { worker, task, attempt, news }).await
+        self.registry.report(Report { worker, task, attempt, news, trace: None }).await
     }
 }
 

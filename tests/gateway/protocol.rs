@@ -66,6 +66,21 @@ fn a_request_without_an_id_gets_one_that_the_coordinator_sees_too() {
 }
 
 #[test]
+fn a_trace_goes_on_behind_the_gateway_with_the_gateways_own_span() {
+    let fake = echo();
+    let door = Door::before(&[fake.addr]);
+    let sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    door.send("GET", "/api/v1/circuits", &[("traceparent", sent)], b"");
+    door.send("GET", "/api/v1/circuits", &[("traceparent", "nonsense")], b"");
+    let seen = fake.seen();
+    let [first, second] = [0, 1].map(|n: usize| seen[n].header("traceparent").unwrap().to_owned());
+    // The same trace, the client's word on sampling, and another span.
+    assert_eq!((&first[..35], &first[52..]), (&sent[..35], "-00"));
+    assert_ne!(first[36..52], sent[36..52]);
+    assert!(second.len() == sent.len() && second[3..35] != sent[3..35], "{second}");
+}
+
+#[test]
 fn head_is_answered_without_a_body() {
     let fake = echo();
     let door = Door::before(&[fake.addr]);

@@ -41,6 +41,16 @@ fn spawn(command: &mut Command, folder: &Path, package: &str) -> Program {
     Program(child.unwrap_or_else(|error| panic!("{program}: {error}; it is in the Debian package {package}")))
 }
 
+/// Waits until requests are answered; a program that has ended instead says why in its log.
+fn until_it_serves(program: &mut Program, folder: &Path, client: &Client) {
+    poll_until("the load balancer serves", || {
+        if let Some(status) = program.0.try_wait().unwrap() {
+            panic!("it ended with {status}: {}", std::fs::read_to_string(folder.join("log")).unwrap());
+        }
+        client.get("/").ok().filter(|answer| answer.status == 200)
+    });
+}
+
 fn at(port: u16) -> Client {
     Client::new(&format!("127.0.0.1:{port}"))
 }
@@ -75,11 +85,10 @@ fn haproxy(name: &str, gateways: &[&Backend], coordinators: &[&Backend]) -> Hapr
     std::fs::write(&path, text).unwrap();
     let checked = run(Command::new("haproxy").arg("-c").arg("-f").arg(&path), "haproxy");
     assert!(checked.status.success(), "{}", said(&checked));
-    let program = spawn(Command::new("haproxy").arg("-db").arg("-f").arg(&path), &folder, "haproxy");
+    let mut program = spawn(Command::new("haproxy").arg("-db").arg("-f").arg(&path), &folder, "haproxy");
     let [api, coordinators, leader, own] = ports.map(at);
-    let haproxy = Haproxy { api, coordinators, leader, own, _program: program };
-    poll_until("haproxy serves", || haproxy.api.get("/").ok().filter(|answer| answer.status == 200));
-    haproxy
+    until_it_serves(&mut program, &folder, &api);
+    Haproxy { api, coordinators, leader, own, _program: program }
 }
 
 /// Who answers a read.
@@ -181,9 +190,9 @@ fn nginx(name: &str, servers: &[&Backend]) -> (Client, Program) {
     };
     let checked = run(nginx().arg("-t"), "nginx-light");
     assert!(checked.status.success(), "{}", said(&checked));
-    let program = spawn(&mut nginx(), &folder, "nginx-light");
+    let mut program = spawn(&mut nginx(), &folder, "nginx-light");
     let client = at(port);
-    poll_until("nginx serves", || client.get("/").ok().filter(|answer| answer.status == 200));
+    until_it_serves(&mut program, &folder, &client);
     (client, program)
 }
 

@@ -12,3 +12,4 @@ mod files;
 mod live;
 #[path = "../support/mod.rs"]
 mod support;
+mod traces;

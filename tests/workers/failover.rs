@@ -82,6 +82,7 @@ async fn a_worker_that_was_told_of_a_follower_finds_the_leader() {
         task: TaskId(uuid::Uuid::from_u128(1)),
         attempt: Attempt(1),
         news: News::Started,
+        trace: None,
     };
     match Coordinator::report(&coordinator, report).await {
         Err(CallError::Unavailable(text)) => {

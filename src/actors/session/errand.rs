@@ -9,6 +9,7 @@ use crate::actors::worker_registry::{Assignment, News, Report};
 use crate::ledger::WorkerId;
 use crate::planted::{Defect, is_planted};
 use crate::proof::Stop;
+use crate::telemetry::trace::{self, Span, SpanKind, TraceContext};
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -27,13 +28,13 @@ impl Errand {
     }
 
     pub(super) async fn give_back(self) {
-        self.report(News::GivenBack).await;
+        self.report(News::GivenBack, None).await;
         self.held.remove(self.lease);
     }
 
     /// Reports a proof that was made in an earlier life.
     pub(super) async fn deliver(self, proof: UnreportedProof) {
-        self.report(News::Proven { proof: proof.proof, proving: proof.proving }).await;
+        self.report(News::Proven { proof: proof.proof, proving: proof.proving }, None).await;
         self.held.remove(self.lease);
     }
 
@@ -45,7 +46,13 @@ impl Errand {
         revoked: Arc<Notify>,
     ) {
         let (task, attempt) = self.lease;
-        let started = Report { worker: self.worker.clone(), task, attempt, news: News::Started };
+        let parent = assignment.trace.unwrap_or_else(|| trace::of_task(task.0.as_u128()));
+        let mut span = Span::begin("prove", SpanKind::Consumer, &parent);
+        span.tell_text("zkpnet.task_id", task);
+        span.tell_text("zkpnet.circuit", &assignment.circuit);
+        span.tell("zkpnet.attempt", || trace::Attribute::Count(u64::from(attempt.0)));
+        let trace = Some(span.context());
+        let started = Report { worker: self.worker.clone(), task, attempt, news: News::Started, trace };
         let coordinator = Arc::clone(&self.coordinator);
         // Proving does not wait for the quorum that notes its beginning.
         let notes_start = actix_rt::spawn(async move {
@@ -67,30 +74,39 @@ impl Errand {
         let news = match proven {
             Ok(proven) => {
                 self.held.finish(self.lease, &proven.proof, proven.took);
+                let (ms, trace_id) = (proven.took.as_secs_f64() * 1e3, span.context().trace());
+                tracing::info!(%task, attempt = attempt.0, %trace_id, ms, "made a proof");
                 News::Proven { proof: proven.proof, proving: proven.took }
             }
-            Err(NoProof::Failed(cause)) => News::Failed(cause),
+            Err(NoProof::Failed(cause)) => {
+                span.fail();
+                News::Failed(cause)
+            }
             Err(NoProof::Stopped) => {
+                span.fail();
                 tracing::info!(%task, attempt = attempt.0, "stopped proving: the task is over");
                 let _ = notes_start.await;
                 return self.drop_unreported();
             }
             Err(NoProof::NotTried(reason)) => {
+                span.fail();
                 tracing::error!(%task, reason, "the worker cannot prove this now and gives it back");
                 News::GivenBack
             }
         };
+        // Proving is over; what follows is telling of it.
+        drop(span);
         let _ = notes_start.await;
-        self.report(news).await;
+        self.report(news, trace).await;
         self.held.remove(self.lease);
     }
 
     /// Says it until it is acknowledged or refused.
-    async fn report(&self, news: News) {
+    async fn report(&self, news: News, trace: Option<TraceContext>) {
         let (task, attempt) = self.lease;
         let mut pause = RETRY_PAUSE_MIN;
         loop {
-            let report = Report { worker: self.worker.clone(), task, attempt, news: news.clone() };
+            let report = Report { worker: self.worker.clone(), task, attempt, news: news.clone(), trace };
             match self.coordinator.report(report).await {
                 Ok(()) => return,
                 Err(refused @ (CallError::Refused(_) | CallError::UnknownWorker)) => {

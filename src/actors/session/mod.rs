@@ -394,7 +394,13 @@ impl Handler<Ask<GiveBackAll>> for Session {
         actix_rt::spawn(async move {
             // A finished proof is not given back: it is still being reported.
             let give_back = held.unfinished().into_iter().map(|(task, attempt)| {
-                coordinator.report(Report { worker: worker.clone(), task, attempt, news: News::GivenBack })
+                coordinator.report(Report {
+                    worker: worker.clone(),
+                    task,
+                    attempt,
+                    news: News::GivenBack,
+                    trace: None,
+                })
             });
             futures_util::future::join_all(give_back).await;
             ask.reply.send(());

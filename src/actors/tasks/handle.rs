@@ -10,6 +10,7 @@ use crate::actors::archivist::ArchiveHealth;
 use crate::actors::ask::{Address, Ask, AskError};
 use crate::ledger::{ArchiveStanding, Counters, Ledger, TaskId, TaskStatus, WorkerState};
 use crate::raft::{RaftStatus, Role};
+use crate::telemetry::trace::{self, Span, SpanKind, TraceContext};
 use actix::{Context, Handler, Message};
 use std::time::Duration;
 
@@ -53,7 +54,34 @@ impl TasksHandle {
     /// # Errors
     /// See [`TaskError`].
     pub async fn submit(&self, request: Submit) -> Result<Accepted, TaskError> {
+        self.submit_as(TaskId(uuid::Uuid::now_v7()), request).await
+    }
+
+    /// The same, for a request that is part of a trace, which the task then goes on with.
+    ///
+    /// # Errors
+    /// See [`TaskError`].
+    pub async fn submit_traced(
+        &self,
+        request: Submit,
+        request_span: TraceContext,
+    ) -> Result<Accepted, TaskError> {
         let id = TaskId(uuid::Uuid::now_v7());
+        let mut span = Span::begin("submit", SpanKind::Internal, &request_span);
+        // Before it is proposed: its lease may be granted before its client is answered.
+        trace::remember_task(id.0.as_u128(), span.context());
+        let result = self.submit_as(id, request).await;
+        match &result {
+            Ok(accepted) => span.tell_text("zkpnet.task_id", accepted.task),
+            Err(_) => span.fail(),
+        }
+        if !result.as_ref().is_ok_and(|accepted| accepted.task == id) && !may_be_done(&result) {
+            trace::forget_task(id.0.as_u128());
+        }
+        result
+    }
+
+    async fn submit_as(&self, id: TaskId, request: Submit) -> Result<Accepted, TaskError> {
         match self.ask(SubmitAs { id, request }, REQUEST_LIMIT).await {
             Err(TaskError::OutcomeUnknown { reason, .. }) => {
                 Err(TaskError::OutcomeUnknown { task: Some(id), reason })
@@ -123,6 +151,11 @@ pub(super) fn archive_view(standing: &ArchiveStanding, health: ArchiveHealth) ->
         lag_max: standing.policy.map_or(0, |policy| policy.backlog_max),
         error: health.error,
     }
+}
+
+/// Whether the task may be in the log though its submission was not answered well.
+const fn may_be_done(result: &Result<Accepted, TaskError>) -> bool {
+    matches!(result, Err(TaskError::OutcomeUnknown { .. }))
 }
 
 /// Workers by state, and what those that are not lost may hold and do hold.

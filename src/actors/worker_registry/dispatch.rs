@@ -4,6 +4,7 @@ use super::liveness::log_refusal;
 use super::messages::{Assignment, Dispatch, Order, WorkerLink};
 use super::{Life, Parts, WorkerRegistry};
 use crate::ledger::{Attempt, BodyKey, Command, FailureCause, FailureKind, Ledger, Placement, TaskId};
+use crate::telemetry::trace::{self, Span, SpanKind, TraceContext};
 use actix::{Addr, AsyncContext as _, Handler, Message};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +46,13 @@ async fn dispatch(
     placement: Placement,
 ) {
     let Placement { task, attempt, worker, incarnation } = placement;
+    let mut span = Span::begin("lease", SpanKind::Producer, &trace::of_task(task.0.as_u128()));
+    span.tell_text("zkpnet.task_id", task);
+    span.tell_text("zkpnet.worker_id", &worker);
+    span.tell("zkpnet.attempt", || trace::Attribute::Count(u64::from(attempt.0)));
+    tracing::info!(%task, attempt = attempt.0, %worker, trace_id = %span.context().trace(), "leased a task");
     let give_back = |worker| Command::ReturnLease { task, attempt, worker, at: parts.raft.now() };
-    let command = match assignment(parts, task, attempt).await {
+    let command = match assignment(parts, task, attempt, span.context()).await {
         Ok(Some(assignment)) => match link.map(|link| link.push(Order::Assign(assignment))) {
             Some(Ok(())) => return,
             Some(Err(_)) => {
@@ -70,6 +76,7 @@ async fn dispatch(
             give_back(worker)
         }
     };
+    span.fail();
     log_refusal("take back an order", parts.raft.propose(command).await);
 }
 
@@ -82,6 +89,7 @@ async fn assignment(
     parts: &Parts,
     task: TaskId,
     attempt: Attempt,
+    span: TraceContext,
 ) -> Result<Option<Assignment>, DispatchError> {
     let question = move |ledger: &Ledger| {
         let record = ledger.task(task).filter(|t| t.lease().is_some_and(|lease| lease.attempt == attempt))?;
@@ -96,5 +104,5 @@ async fn assignment(
     };
     let input = crate::actors::tasks::open_input(&parts.data_key, task, &sealed)
         .map_err(|error| DispatchError::Unreadable(error.to_string()))?;
-    Ok(Some(Assignment { task, attempt, circuit, proving_key, input }))
+    Ok(Some(Assignment { task, attempt, circuit, proving_key, input, trace: Some(span) }))
 }

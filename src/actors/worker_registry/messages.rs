@@ -6,6 +6,7 @@ use crate::ledger::{
     WorkerId,
 };
 use crate::proof::CircuitInput;
+use crate::telemetry::trace::TraceContext;
 use actix::Message;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -94,6 +95,8 @@ pub struct Assignment {
     pub proving_key: Digest,
     /// The witness.
     pub input: CircuitInput,
+    /// The span that the proof works for, when it is known.
+    pub trace: Option<TraceContext>,
 }
 
 /// A sign of life.
@@ -122,6 +125,8 @@ pub struct Report {
     pub attempt: Attempt,
     /// What.
     pub news: News,
+    /// The worker's span, when there is one.
+    pub trace: Option<TraceContext>,
 }
 
 /// See [`Report`].

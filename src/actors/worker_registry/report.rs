@@ -13,6 +13,7 @@ use crate::ledger::{
     Rejection, TaskId, UnixMillis, WorkerId, WorkerState,
 };
 use crate::raft::{ProposeError, ReadError};
+use crate::telemetry::trace::{self, Span, SpanKind, TraceContext};
 use actix::Handler;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ impl Handler<Ask<Report>> for WorkerRegistry {
 }
 
 async fn report(parts: &Parts, report: Report) -> Result<(), WorkerError> {
-    let Report { worker, task, attempt, news } = report;
+    let Report { worker, task, attempt, news, trace } = report;
     parts.meters.count(&news);
     let at = parts.raft.now();
     let command = match news {
@@ -41,7 +42,8 @@ async fn report(parts: &Parts, report: Report) -> Result<(), WorkerError> {
         News::Failed(cause) => Command::FailAttempt { task, attempt, worker, cause, at },
         News::Proven { proof, proving } => {
             let proven = Proven { worker, task, attempt, proof, proving };
-            return complete(parts, proven).await;
+            let parent = trace.unwrap_or_else(|| trace::of_task(task.0.as_u128()));
+            return complete(parts, proven, &parent).await;
         }
     };
     propose(&parts.raft, command).await
@@ -64,15 +66,25 @@ struct Statement {
 }
 
 /// Has a proof verified, and tells the ledger.
-async fn complete(parts: &Parts, proven: Proven) -> Result<(), WorkerError> {
-    let statement = statement(&parts.raft, proven.task).await?;
+async fn complete(parts: &Parts, proven: Proven, parent: &TraceContext) -> Result<(), WorkerError> {
+    let (task, attempt, worker) = (proven.task, proven.attempt, proven.worker.clone());
+    let statement = statement(&parts.raft, task).await?;
     let (circuit, submitted_at) = (statement.circuit.id.clone(), statement.submitted_at);
-    let command = judge(parts, statement, proven).await?;
+    let mut verifying = Span::begin("verify", SpanKind::Internal, parent);
+    verifying.tell_text("zkpnet.task_id", task);
+    verifying.tell_text("zkpnet.worker_id", &worker);
+    let command = judge(parts, statement, proven).await.inspect_err(|_| verifying.fail())?;
     let completes = matches!(command, Command::CompleteTask { .. });
-    propose(&parts.raft, command).await?;
+    drop(verifying);
+    let mut completing =
+        Span::begin(if completes { "complete" } else { "reject" }, SpanKind::Internal, parent);
+    completing.tell_text("zkpnet.task_id", task);
+    propose(&parts.raft, command).await.inspect_err(|_| completing.fail())?;
     if completes {
         let age_ms = parts.raft.now().0.saturating_sub(submitted_at.0);
         record_completed(&circuit, Duration::from_millis(age_ms));
+        trace::forget_task(task.0.as_u128());
+        tracing::info!(%task, attempt = attempt.0, %worker, trace_id = %parent.trace(), age_ms, "completed a task");
     }
     Ok(())
 }

@@ -35,6 +35,7 @@ fn sample(spec: &KeySpec) -> &'static str {
             expected if expected.starts_with("an id") => "Some_id-1.x",
             expected if expected.starts_with("a host") => "192.168.7.7",
             expected if expected.starts_with("an address") => "db.example:1234",
+            expected if expected.starts_with("a URL") => "https://collector.example:4318/otlp",
             other => panic!("no sample for {} ({other})", spec.path),
         },
     }

@@ -241,3 +241,27 @@ proptest! {
         prop_assert_eq!(again.config.http.body_limit_bytes.bytes(), bytes);
     }
 }
+
+#[test]
+fn a_collectors_url_has_a_host_and_no_secret() {
+    let read = |url: &str| load_env(Role::Worker, &[("ZKPNET_TRACING__OTLP_ENDPOINT", url)]);
+    for right in ["http://127.0.0.1:4318", "https://collector", "http://[::1]:4318/", "http://[::1]/a/b"] {
+        let endpoint = loaded(read(right)).config.tracing.otlp_endpoint.unwrap();
+        assert_eq!(endpoint.as_str(), right);
+    }
+    let wrong = [
+        "collector:4318",
+        "ftp://collector",
+        "http://",
+        "http://:4318",
+        "http://collector:0",
+        "http://collector:port",
+        "http://collector/?x",
+        "http://collector/a b",
+    ];
+    for wrong in wrong {
+        assert!(only_error(read(wrong)).contains("expected a URL"), "{wrong}");
+    }
+    let message = only_error(read("http://me:hunter2@collector"));
+    assert!(!message.contains("hunter2"), "{message}");
+}

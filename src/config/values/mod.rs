@@ -11,7 +11,7 @@ mod scalars;
 mod units;
 
 pub use names::{CircuitName, Id};
-pub use network::{Address, Host, Peer};
+pub use network::{Address, Host, HttpUrl, Peer};
 pub use scalars::{LogFormat, LogLevel, SslMode};
 pub use units::ByteSize;
 

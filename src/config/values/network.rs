@@ -162,6 +162,49 @@ impl Value for Address {
     }
 }
 
+/// The URL of a service that is spoken to over HTTP. It is printed, so that it holds neither a user nor a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl(String);
+
+impl HttpUrl {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for HttpUrl {
+    const EXPECTED: &'static str = "a URL such as http://127.0.0.1:4318";
+
+    fn from_text(text: &str) -> Result<Self, Reason> {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        let rest = rest.ok_or_else(|| expected::<Self>(text))?;
+        if rest.contains('@') {
+            // Not quoted: what stands before it is a secret.
+            return Err(format!("expected {}, found one with a user or a password", Self::EXPECTED));
+        }
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let is_path = path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if u16::from_text(port).is_ok_and(|port| port > 0) => host,
+            Some((host, _)) if !host.starts_with('[') || !authority.ends_with(']') => {
+                return Err(expected::<Self>(text));
+            }
+            _ => authority,
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if !is_path || Host::from_text(host).is_err() {
+            return Err(expected::<Self>(text));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn render(&self) -> Option<String> {
+        Some(self.0.clone())
+    }
+}
+
 /// A member of the Raft group: its node id and the address of its Raft port. In a file a mapping, in a variable
 /// `id=address`.
 #[derive(Debug, Clone, PartialEq, Eq)]

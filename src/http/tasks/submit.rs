@@ -4,6 +4,7 @@ use super::super::body::read_json;
 use super::super::problem::{Problem, ProblemBody, ProblemCode};
 use super::super::request_id::RequestId;
 use super::super::state::{AppState, Limits, Phase};
+use super::super::trace_parent::span_of;
 use super::submission::{MerkleRequest, decode_merkle};
 use super::{X_CACHE, commit_index_header};
 use crate::actors::tasks::messages::{Accepted, Submit};
@@ -82,7 +83,7 @@ pub(in crate::http) async fn submit_merkle(
     let decode = |json| decode_merkle(json).map_err(Problem::from);
     let (statement, options) = read_json(&request, payload, &limits, decode).await?;
     let submit = Submit { tenant: TenantId::DEFAULT, statement, options, idempotency_key, cache };
-    let accepted = state.tasks.submit(submit).await?;
+    let accepted = state.tasks.submit_traced(submit, span_of(&request)).await?;
     Ok(answer(&accepted, id))
 }
 

@@ -39,7 +39,11 @@ pub fn run_worker(loaded: Loaded) -> anyhow::Result<ExitCode> {
     }
     process::within_system(async move {
         let grace = loaded.config.shutdown.grace;
-        let start = async { Ok(WorkerNode::start(&loaded.config, process::install_metrics()?).await?) };
+        let start = async {
+            let (config, metrics) = (&loaded.config, process::install_metrics()?);
+            process::start_tracing(config, "worker", config.worker.id.as_str())?;
+            Ok(WorkerNode::start(config, metrics).await?)
+        };
         process::run_until_ended(start, grace, |node: &WorkerNode| {
             // Whoever starts it with port 0 looks here for the port.
             eprintln!(
