@@ -188,6 +188,7 @@ async fn work(
             task: assignment.task,
             attempt: assignment.attempt,
             news,
+            trace: None,
         };
         let _ = registry.report(say(News::Started)).await;
         tokio::time::sleep(proving).await;

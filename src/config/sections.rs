@@ -240,9 +240,9 @@ section! {
     /// Where traces go. Log lines carry a trace's id with and without this.
     TracingConfig = "tracing"
     /// OpenTelemetry collector that spans are sent to over HTTP (OTLP, protobuf), with `/v1/traces` appended; not set: none.
-    otlp_endpoint: Option<HttpUrl> = Unset, Type, Roles::ALL, Now;
+    otlp_endpoint: Option<HttpUrl> = Unset, Type, Roles::ALL;
     /// Of the traces that begin here, one in so many is sent. A trace that a client began is sent if the client says so.
-    sample_one_in: u32 = Same("1"), Between("1", "1000000"), Roles::ALL, Now;
+    sample_one_in: u32 = Same("1"), Between("1", "1000000"), Roles::ALL;
 }
 
 section! {
