@@ -4,11 +4,11 @@
 //!
 //! ```text
 //! HTTP ──▶ Tasks ──▶ Scheduler ──▶ WorkerRegistry ──▶ Verifier
-//!            │           │              │  ▲
+//!            │           │              │  ▲                                 Archivist ──▶ PostgreSQL (Tasks reads there, too)
 //!            │           │              │  └── Session ──▶ ProverPool      (the worker's side; over gRPC in a cluster)
 //!            └───────────┴──────────────┴─────▶ RaftNode ◀── KeyKeeper       ClusterDesk (operators, asks Raft itself)
 //!                                                  │
-//!                    LeadershipChanged, Committed ─┘ broadcast to Tasks, Scheduler, WorkerRegistry, KeyKeeper
+//!                    LeadershipChanged, Committed ─┘ broadcast to Tasks, Scheduler, WorkerRegistry, KeyKeeper, Archivist
 //! ```
 //!
 //! A registry's order to a session is a push into the session's bounded queue, never an ask.
