@@ -101,6 +101,9 @@ trap 'rm -f "$results"' EXIT
 set +e
 cargo test --locked --no-fail-fast 2>&1 | tee "$results"
 status="${PIPESTATUS[0]}"
+step "the scenarios again, with PostgreSQL as the archive"
+ZKPNET_SCENARIO_ARCHIVE=1 cargo test --locked --no-fail-fast --test scenarios -- --skip database_ --skip history --skip lab 2>&1 | tee -a "$results"
+archived="${PIPESTATUS[0]}"
 step "evidence: why the consensus engine is not little_raft"
 cargo test --locked --manifest-path evidence/little-raft/Cargo.toml 2>&1 | tee -a "$results"
 evidence="${PIPESTATUS[0]}"
@@ -119,4 +122,4 @@ set -e
 count() { awk -v what="$1" '/^test result:/ { for (i = 1; i < NF; i++) if ($(i + 1) == what ";") sum += $i } END { print sum + 0 }' "$results"; }
 step "summary"
 echo "$(count passed) passed, $(count failed) failed, $(count ignored) skipped"
-[ "$status" = 0 ] && [ "$evidence" = 0 ] && [ "$planted" = 0 ]
+[ "$status" = 0 ] && [ "$archived" = 0 ] && [ "$evidence" = 0 ] && [ "$planted" = 0 ]
