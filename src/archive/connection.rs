@@ -134,13 +134,18 @@ fn config(settings: &ArchiveSettings) -> tokio_postgres::Config {
 
 /// What every connection is told first.
 fn introduction(statement_timeout: Duration) -> String {
-    // 0 would mean no limit.
+    // 0 would mean no limit. The limit of idling is for a leader that was cut off in the middle of a batch: it holds the cursor's
+    // row until the server gives its transaction up.
     let limit = statement_timeout.as_millis().clamp(1, i32::MAX as u128);
+    // One plan for all values: what the statistics say of a value (an epoch that began after they were made has no rows, as far as
+    // they know) must not lead to an index that leaves the filtering to the reader.
+    let plans = "SET jit = off; SET plan_cache_mode = force_generic_plan";
+    // The ledger forgets what is archived, so that a commit must be on the disk when it is answered.
+    let durable = "SELECT set_config('synchronous_commit', 'on', false) \
+                   WHERE current_setting('synchronous_commit') = 'off'";
     format!(
-        // A leader that was cut off in the middle of a batch holds the cursor's row until the server gives its transaction up.
         "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}; \
          SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
-         SET TimeZone = 'UTC'; SET jit = off; \
-         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'" // The last: the ledger forgets what is archived, so that a commit must be on the disk when it is answered.
+         SET TimeZone = 'UTC'; {plans}; {durable}"
     )
 }

@@ -1,8 +1,9 @@
 //! Every question is answered by an index: the server's own account of what it did for the store's statements.
 
 use crate::postgres::{Postgres, PostgresOptions};
+use crate::support::{completed, items};
 use zkpnet::archive::{ArchivePlace, ArchiveStore, RetentionRule, RetentionRules};
-use zkpnet::ledger::{CircuitId, TaskFilter, TaskId, TaskStatus, TenantId, UnixMillis};
+use zkpnet::ledger::{CircuitId, TaskFilter, TaskId, TaskStatus, TenantId, Term, UnixMillis};
 
 const TASKS: u64 = 30_000;
 /// The server makes a plan for any parameters after five executions; both plans are looked at.
@@ -27,6 +28,10 @@ async fn seeded(server: &Postgres) -> ArchiveStore {
     let seed = include_str!("../support/archive_seed.sql").replace("{count}", &TASKS.to_string());
     server.sql("archive", &seed);
     server.sql("archive", "VACUUM ANALYZE");
+    // A new cluster, of which the statistics do not know.
+    let claim = store.claim("third", Term(1), "coordinator-1").await.unwrap();
+    let tasks: Vec<_> = (1..=2_000).map(completed).collect();
+    store.write_batch(&claim, 0, &items(0, &tasks)).await.unwrap();
     store
 }
 
