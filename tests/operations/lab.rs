@@ -51,10 +51,15 @@ impl Process {
         poll_until("the process to end", || self.child.try_wait().unwrap());
     }
 
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
     /// Waits until it has ended by itself, and gives what it said.
     pub(crate) fn said_at_its_end(mut self) -> String {
         poll_until("the process to end by itself", || self.child.try_wait().unwrap());
-        std::fs::read_to_string(&self.log).unwrap()
+        self.said()
     }
 }
 
