@@ -87,15 +87,21 @@ struct Seen {
 
 impl Seen {
     fn of(request: &ServiceRequest) -> Self {
+        let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+        let mut parent = context_of(request.headers());
+        if is_probe(&route) {
+            // Asked for every few seconds, and part of nobody's work.
+            parent = parent.unsampled();
+        }
         Self {
             context: Context {
                 request_id: RequestId::of_headers(request.headers()).0,
                 instance: request.path().to_owned(),
             },
             method: request.method().clone(),
-            route: request.match_pattern().unwrap_or_else(|| "unmatched".to_owned()),
+            route,
             began: Instant::now(),
-            span: Span::begin("http request", SpanKind::Server, &context_of(request.headers())),
+            span: Span::begin("http request", SpanKind::Server, &parent),
         }
     }
 
@@ -181,7 +187,7 @@ impl Seen {
         let is_told = by == Answerer::Handler && self.asks_for_readiness() && status == 503;
         if status >= 500 && !is_told {
             tracing::warn!(request_id = id, %trace_id, method, ?path, status, ms, code, "request");
-        } else if self.is_probe() {
+        } else if is_probe(&self.route) {
             tracing::debug!(request_id = id, %trace_id, method, ?path, status, ms, "request");
         } else if status >= 400 {
             tracing::info!(request_id = id, %trace_id, method, ?path, status, ms, code, field, "request");
@@ -193,11 +199,11 @@ impl Seen {
     fn asks_for_readiness(&self) -> bool {
         matches!(self.route.as_str(), "/readyz" | "/ready")
     }
+}
 
-    /// Whether a machine asks for it every few seconds.
-    fn is_probe(&self) -> bool {
-        self.asks_for_readiness() || matches!(self.route.as_str(), "/health" | "/livez" | "/metrics")
-    }
+/// Whether a machine asks for it every few seconds.
+fn is_probe(route: &str) -> bool {
+    matches!(route, "/readyz" | "/ready" | "/health" | "/livez" | "/metrics")
 }
 
 /// A method as a label: clients may send any word.

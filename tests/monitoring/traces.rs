@@ -194,6 +194,13 @@ fn a_trace_goes_from_the_request_to_the_proof_and_a_collector_that_is_away_stops
         is_whole.then_some(spans)
     });
     assert_eq!(spans.keys().collect::<Vec<_>>(), names);
+    let routes = |seen: &Seen| {
+        seen.span
+            .attributes
+            .iter()
+            .any(|pair| pair.value.as_ref().is_some_and(|value| value.text == "/readyz"))
+    };
+    assert!(!collector.seen.lock().unwrap().iter().any(routes), "a probe is a trace");
     let request = |service: &str| spans["http request"].iter().find(|seen| seen.service == service).unwrap();
     let (gateway, coordinator) = (request("zkpnet-gateway"), request("zkpnet-coordinator"));
     let [complete, lease, prove, submit_span, verify] =

@@ -101,6 +101,12 @@ impl TraceContext {
         self.is_sampled
     }
 
+    /// The same, of which nobody wants the spans.
+    #[must_use]
+    pub const fn unsampled(self) -> Self {
+        Self { is_sampled: false, ..self }
+    }
+
     /// A new span of the same trace.
     pub(super) fn child(&self) -> Self {
         Self { span: OsRng.next_u64().max(1), ..*self }
