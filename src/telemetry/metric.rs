@@ -97,21 +97,18 @@ const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, N
 impl Metric {
     /// A handle to count by. Keep it: making one costs an allocation and a look-up. It belongs to the recorder that is
     /// installed when it is made; without one it counts nothing.
-    #[must_use]
     pub fn counter(&self, label_values: &[&str]) -> Counter {
         debug_assert_eq!(self.kind, Kind::Counter, "{}", self.name);
         metrics::with_recorder(|recorder| recorder.register_counter(&self.key(label_values), &METADATA))
     }
 
     /// A handle to set the value by. See [`Self::counter`].
-    #[must_use]
     pub fn gauge(&self, label_values: &[&str]) -> Gauge {
         debug_assert_eq!(self.kind, Kind::Gauge, "{}", self.name);
         metrics::with_recorder(|recorder| recorder.register_gauge(&self.key(label_values), &METADATA))
     }
 
     /// A handle to record values by. See [`Self::counter`].
-    #[must_use]
     pub fn histogram(&self, label_values: &[&str]) -> Histogram {
         debug_assert!(matches!(self.kind, Kind::Histogram(_)), "{}", self.name);
         metrics::with_recorder(|recorder| recorder.register_histogram(&self.key(label_values), &METADATA))
