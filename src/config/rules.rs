@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::errors::{ConfigError, Notice, Origin};
+use super::keys::KeySpec;
 use super::layers::Layers;
 use super::sections::{Config, key};
 use super::values::SslMode;
@@ -213,15 +214,19 @@ fn required_lists(config: &Config, layers: &mut Layers) {
 }
 
 fn database(config: &Config, layers: &mut Layers) {
+    let is_used = config.database.host.is_some();
     let verifies = matches!(config.database.ssl_mode, SslMode::VerifyCa | SslMode::VerifyFull);
     let paths = ["database.ssl_mode", "database.ca_file"];
     let reason = "checking the server's certificate needs the authorities that may have issued it";
-    conflict(layers, &paths, verifies && config.database.ca_file.is_none(), reason);
-    if config.database.host.is_some() || layers.is_broken("database.host") {
+    conflict(layers, &paths, is_used && verifies && config.database.ca_file.is_none(), reason);
+    if is_used || layers.is_broken("database.host") {
         return;
     }
+    // A commented file of defaults is no reason to say anything.
+    let is_changed = |spec: &KeySpec| layers.normal(spec).as_deref() != spec.default.text(layers.role);
     let set = super::sections::keys()
-        .find(|spec| spec.section == "database" && spec.name != "host" && layers.is_set(spec.path));
+        .filter(|spec| spec.section == "database" && spec.name != "host" && layers.is_set(spec.path))
+        .find(|spec| is_changed(spec));
     if let Some(spec) = set.filter(|spec| spec.roles.contains(layers.role)) {
         advise(layers, spec.path, "without `database.host` no database is used");
     }

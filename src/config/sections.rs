@@ -211,9 +211,9 @@ section! {
     /// Connections to the server at most, from each coordinator.
     connections_max: u32 = Same("8"), Between("2", "256"), Roles::LEDGER;
     /// How long making a connection may take, and waiting for a free one.
-    connect_timeout: Duration = Same("3s"), Between("100ms", "1m"), Roles::LEDGER;
+    connect_timeout: Duration = Same("3s"), Between("100ms", "1h"), Roles::LEDGER;
     /// How long the server may work on one statement.
-    statement_timeout: Duration = Same("10s"), Between("100ms", "10m"), Roles::LEDGER;
+    statement_timeout: Duration = Same("10s"), Between("100ms", "1h"), Roles::LEDGER;
     /// Finished tasks, circuits and workers that may wait for the database; with so many no task is taken (503). Each takes about two kilobytes
     /// of every coordinator's disk and memory.
     backlog_max: u64 = Same("200000"), Between("1", "10000000"), Roles::LEDGER;
