@@ -185,6 +185,15 @@ impl RaftNodeHandle {
         others.filter(|id| is_missing(*id)).count() as u64
     }
 
+    /// Whether this node leads, or has heard of a leader lately. A follower that is left alone stands for no election and goes on
+    /// knowing the last leader by name.
+    #[must_use]
+    pub fn has_leader(&self) -> bool {
+        let status = self.status.borrow();
+        let heard = || self.service.leader_heard_ago().is_some_and(|age| age <= RaftService::REPORT_AGE_MAX);
+        status.role == Role::Leader || status.leader.is_some() && heard()
+    }
+
     /// The term and whether this node leads it.
     #[must_use]
     pub fn leadership(&self) -> LeadershipChanged {

@@ -27,6 +27,7 @@ mod gateway_killed;
 mod key_repeated;
 mod leader_cut_off;
 mod leader_killed;
+mod majority_killed;
 mod member_replaced;
 mod result_kept;
 mod rolling_restart;

@@ -382,9 +382,11 @@ impl Desk {
         let (mut workers, capacity) = counts;
         workers.suspect = self.scheduler.suspect_workers();
         let (counters, tasks, open_input_bytes) = totals;
+        let mut raft = handle::raft_view(&self.raft.status(), &self.node_id, self.raft.members_missing());
+        raft.leader_address = raft.leader_address.filter(|_| self.raft.has_leader());
         Ok(HealthView {
             coordinator_id: self.coordinator_id.to_string(),
-            raft: handle::raft_view(&self.raft.status(), &self.node_id, self.raft.members_missing()),
+            raft,
             workers,
             capacity,
             scheduler_enabled: self.scheduler.is_enabled(),
