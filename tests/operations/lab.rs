@@ -245,6 +245,13 @@ pub(crate) fn submit_until_taken(client: &Client, number: u64) -> String {
     poll_until("a submission to be taken", || submit(client, number))
 }
 
+/// The same, by whichever of them leads.
+pub(crate) fn submit_to_leader(places: &[Place], number: u64) -> String {
+    poll_until("the leader to take a submission", || {
+        places.iter().find_map(|place| submit(&place.client(), number))
+    })
+}
+
 /// Waits for a task's end, and for a proof that verifies.
 pub(crate) fn proved(client: &Client, task: &str) -> Value {
     let ended = poll_until("the task to end", || {

@@ -1,6 +1,8 @@
 //! A backup of the files of a coordinator that does not run: what is left when a majority is lost.
 
-use crate::lab::{Entrance, Lab, Load, Place, inspected, proved, said_with, submit_until_taken};
+use crate::lab::{
+    Entrance, Lab, Load, Place, inspected, proved, said_with, submit_to_leader, submit_until_taken,
+};
 use crate::support::{poll_until, zkpnet};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +33,7 @@ fn the_files_of_one_killed_coordinator_hold_every_task_that_it_had_to_confirm() 
         old.iter().map(|place| lab.coordinator(place, &Entrance::Founds(&old))).collect();
     let worker = lab.worker(&old);
     old.iter().for_each(|place| lab.ready(place));
-    let first = submit_until_taken(&old[0].client(), 1);
+    let first = submit_to_leader(&old, 1);
     proved(&old[0].client(), &first);
     // With one of three gone, each of the others had to store whatever is acknowledged from now on.
     processes.pop().unwrap().kill();

@@ -1,6 +1,8 @@
 //! What was acknowledged before a backup is served by the new cluster that it is restored into.
 
-use crate::lab::{Entrance, Lab, Load, field, inspected, proved, said_with, submit, submit_until_taken};
+use crate::lab::{
+    Entrance, Lab, Load, field, inspected, proved, said_with, submit, submit_to_leader, submit_until_taken,
+};
 use crate::support::{poll_until, zkpnet};
 
 #[test]
@@ -10,7 +12,7 @@ fn a_backup_under_load_is_restored_into_a_new_cluster_of_one_that_grows_to_three
     let processes: Vec<_> = old.iter().map(|place| lab.coordinator(place, &Entrance::Founds(&old))).collect();
     let worker = lab.worker(&old);
     old.iter().for_each(|place| lab.ready(place));
-    let first = submit_until_taken(&old[0].client(), 1);
+    let first = submit_to_leader(&old, 1);
     let proof = proved(&old[0].client(), &first)["proof"].clone();
 
     // One worker with one slot proves more slowly than this submits: tasks are queued, leased and completed.
@@ -72,7 +74,7 @@ fn a_backup_under_load_is_restored_into_a_new_cluster_of_one_that_grows_to_three
         (voters == 3 && field(&status, "state_hashes") == "agree").then_some(())
     });
     one.kill();
-    let last = submit_until_taken(&new[1].client(), 3);
+    let last = submit_to_leader(&new[1..], 3);
     proved(&new[2].client(), &last);
     assert_eq!(proved(&new[1].client(), &first)["proof"], proof);
 }

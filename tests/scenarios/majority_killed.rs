@@ -15,7 +15,11 @@ fn a_coordinator_that_is_left_alone_says_that_it_has_no_leader_and_wants_no_requ
     let client = cluster.client(lone, Duration::from_secs(5));
     poll_until("it to be not ready", || (client.get("/readyz").ok()?.status == 503).then_some(()));
     let health = client.get("/health").unwrap().body;
-    assert_eq!((&health["status"], &health["raft"]["leader_address"]), (&"unhealthy".into(), &().into()), "{health}");
+    assert_eq!(
+        (&health["status"], &health["raft"]["leader_address"]),
+        (&"unhealthy".into(), &().into()),
+        "{health}"
+    );
     for host in [&leader, other] {
         cluster.start_host(host);
     }
