@@ -7,6 +7,10 @@
 //! Refused: applying after a failed write. The entry is committed, and this node cannot follow: it stops with an error
 //! instead of going on with a state that its disk does not have.
 
+mod reader;
+
+pub(super) use reader::LedgerReader;
+
 use super::error::StoreError;
 use super::events::{AppliedEvents, EventSink};
 use super::files::lock;
@@ -14,7 +18,7 @@ use super::ledger_store::{ChangedRecords, LedgerStore, Progress, WriteSet};
 use super::snapshot::{SnapshotDirectory, SnapshotReader, SnapshotWriter, file_error};
 use super::state_hash::{StateHash, frame_of};
 use super::types::{Applied, Entry, LogId, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
-use crate::ledger::{BodyKey, Digest, Ledger, LogIndex, LogPosition, Term};
+use crate::ledger::{Ledger, LogIndex, LogPosition, Term};
 use crate::telemetry::table;
 use metrics::{Gauge, Histogram};
 use openraft::storage::RaftStateMachine;
@@ -25,7 +29,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 /// Entries that are applied under one lock of the ledger.
@@ -94,63 +98,6 @@ struct State {
     unwritten_entries: usize,
     entries_since_durable: usize,
     bytes_since_durable: usize,
-}
-
-/// Reads the ledger from any thread. It keeps no file open: after a shutdown bodies are no longer read.
-#[derive(Clone, Debug)]
-pub(super) struct LedgerReader {
-    ledger: Arc<RwLock<Ledger>>,
-    hash: Arc<Mutex<StateHash>>,
-    pending: Pending,
-    store: Weak<Core>,
-    failure: Arc<OnceLock<String>>,
-    path: std::path::PathBuf,
-}
-
-impl LedgerReader {
-    pub(super) fn with<R>(&self, read: impl FnOnce(&Ledger) -> R) -> R {
-        read(&self.ledger.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// A body as the ledger that [`Self::with`] shows has it. Blocks.
-    pub(super) fn body(&self, key: BodyKey) -> Result<Option<Vec<u8>>, StoreError> {
-        // The ledger is ahead of its file; what the file lacks is here.
-        if let Some(body) = lock(&self.pending).iter().rev().find_map(|set| set.pending_body(key)) {
-            return Ok(body.map(<[u8]>::to_vec));
-        }
-        let core = self.store.upgrade().ok_or_else(|| self.closed())?;
-        core.store.body(key)
-    }
-
-    /// Everything that is applied now. Blocks.
-    pub(super) fn freeze(&self) -> Result<FrozenLedger, StoreError> {
-        self.store.upgrade().ok_or_else(|| self.closed())?.freeze()
-    }
-
-    /// The ledger's hash, and the entry after which it is that.
-    pub(super) fn state_hash(&self) -> Option<(LogIndex, Digest)> {
-        lock(&self.hash).newest()
-    }
-
-    /// The ledger's hash after an entry that was applied here not long ago.
-    pub(super) fn state_hash_at(&self, index: LogIndex) -> Option<Digest> {
-        lock(&self.hash).at(index)
-    }
-
-    /// Why applying stopped, if it failed.
-    pub(super) fn failure(&self) -> Option<String> {
-        self.failure.get().cloned()
-    }
-
-    /// The error of a read after the end.
-    pub(super) fn closed(&self) -> StoreError {
-        StoreError::Closed { file: self.path.clone() }
-    }
-
-    /// Whether every use of the files has ended.
-    pub(super) fn is_closed(&self) -> bool {
-        self.store.strong_count() == 0
-    }
 }
 
 /// Everything that was applied at one moment, as it lies in the file: it stays as it is however long it is read, and the file
