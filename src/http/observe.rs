@@ -177,22 +177,23 @@ impl Seen {
         let id = self.context.request_id.as_str();
         let trace_id = self.span.context().trace();
         let path: String = self.context.instance.chars().take(LOGGED_PATH_LENGTH_MAX).collect();
+        let path = path.as_str();
         let (method, ms) = (self.method.as_str(), elapsed.as_secs_f64() * 1e3);
         let code = problem.map(|problem| problem.code.as_str()).unwrap_or_default();
         let field = problem.and_then(|problem| problem.field.as_deref()).unwrap_or_default();
         if let Some(cause) = problem.and_then(|problem| problem.cause.as_deref()) {
-            tracing::error!(request_id = id, %trace_id, method, ?path, status, code, cause, "a request failed");
+            tracing::error!(request_id = id, %trace_id, method, path, status, code, cause, "a request failed");
         }
         // That the node is not ready is told by the handler, when that is news.
         let is_told = by == Answerer::Handler && self.asks_for_readiness() && status == 503;
         if status >= 500 && !is_told {
-            tracing::warn!(request_id = id, %trace_id, method, ?path, status, ms, code, "request");
+            tracing::warn!(request_id = id, %trace_id, method, path, status, ms, code, "request");
         } else if is_probe(&self.route) {
-            tracing::debug!(request_id = id, %trace_id, method, ?path, status, ms, "request");
+            tracing::debug!(request_id = id, %trace_id, method, path, status, ms, "request");
         } else if status >= 400 {
-            tracing::info!(request_id = id, %trace_id, method, ?path, status, ms, code, field, "request");
+            tracing::info!(request_id = id, %trace_id, method, path, status, ms, code, field, "request");
         } else {
-            tracing::info!(request_id = id, %trace_id, method, ?path, status, ms, "request");
+            tracing::info!(request_id = id, %trace_id, method, path, status, ms, "request");
         }
     }
 

@@ -130,6 +130,9 @@ impl Ledger {
             Command::Archived { term: proposed, position } => {
                 self.archived((*proposed, term), *position, effects)?;
                 self.forget_finished(effects);
+                if self.next_sweep_at() == Some(UnixMillis(0)) {
+                    effects.events.push(Event::OutboxChanged);
+                }
                 Ok(Reply::Done)
             }
             Command::Rearchive { term: proposed } => {

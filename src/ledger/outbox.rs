@@ -297,6 +297,12 @@ impl Ledger {
         })
     }
 
+    /// Whether there is anything that an archive would keep.
+    #[must_use]
+    pub fn has_something_to_archive(&self) -> bool {
+        !(self.circuits.is_empty() && self.workers.is_empty() && self.index.finished.is_empty())
+    }
+
     /// How the archive stands.
     #[must_use]
     pub fn archive(&self) -> ArchiveStanding {

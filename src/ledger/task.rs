@@ -104,6 +104,12 @@ impl TaskStatus {
     pub const ALL: [Self; 6] =
         [Self::Pending, Self::Assigned, Self::InProgress, Self::Completed, Self::Failed, Self::Cancelled];
 
+    /// Whether a task of this status may still be proved.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Assigned | Self::InProgress)
+    }
+
     /// The API's word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -123,6 +123,21 @@ async fn while_postgresql_is_away_tasks_end_and_afterwards_they_are_archived() {
     assert_eq!(get(&rig, second).await.unwrap().task, ended.task, "it waits in the ledger");
     let gone = get(&rig, first).await.unwrap_err();
     assert!(matches!(gone, TaskError::ArchiveUnavailable(_)), "neither known nor unknown: {gone}");
+    assert!(!gone.to_string().contains("refused"), "what the server said is for operators: {gone}");
+    // What is newer than anything forgotten is listed; then the list cannot go on.
+    let (listed, next) = list(&rig, &TaskFilter::default(), None, 10).await;
+    assert_eq!(listed.iter().map(|task| task.id).collect::<Vec<_>>(), [second]);
+    let request = ListTasks {
+        tenant: TenantId::DEFAULT,
+        filter: TaskFilter::default(),
+        before: next,
+        limit: 10,
+        consistency: Consistency::Linearizable,
+    };
+    let refused = rig.tasks.list(request).await.unwrap_err();
+    assert!(matches!(refused, TaskError::ArchiveUnavailable(_)), "{refused}");
+    let open = TaskFilter { status: Some(TaskStatus::Pending), ..TaskFilter::default() };
+    assert_eq!(list(&rig, &open, None, 10).await, (Vec::new(), None), "no open task is in the archive");
     server.start();
     forgotten(&rig, second).await;
     assert_eq!(archived(&get(&rig, second).await.unwrap().task), archived(&ended.task));
@@ -174,6 +189,79 @@ async fn a_database_that_was_put_back_gets_again_what_the_ledger_still_has() {
     assert_eq!(count(), "1");
     server.sql(DATABASE, "DELETE FROM tasks; UPDATE archive_cursor SET position = 0");
     poll_until("it is archived again", async || (count() == "1").then_some(())).await;
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn with_another_database_in_the_place_of_the_first_lists_show_what_the_ledger_has() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let policy = Policy { retention_count: 100, ..quick_policy() };
+    let options = Options { policy, archive: Some(archive(&server, 100)), ..Options::default() };
+    let rig = Rig::single_with(folder.path(), Worker::None, options).await;
+    let ended = rig.submit(1).await;
+    cancel(&rig, ended).await.unwrap();
+    archived_all(&rig).await;
+    let waiting = rig.submit(2).await;
+    assert_eq!(list(&rig, &TaskFilter::default(), None, 1).await.0[0].id, waiting);
+    // The cluster's row is made anew, with another epoch.
+    server.sql(DATABASE, "TRUNCATE tasks, attempts, workers, circuits, coordinators, archive_cursor CASCADE");
+    poll_until("it is archived again", async || {
+        (server.sql(DATABASE, "SELECT count(*) FROM tasks") == "1").then_some(())
+    })
+    .await;
+    let mut listed = Vec::new();
+    let mut before = None;
+    loop {
+        let (tasks, next) = list(&rig, &TaskFilter::default(), before, 1).await;
+        listed.extend(tasks.iter().map(|task| task.id));
+        before = next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, [waiting, ended]);
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_server_that_is_too_slow_for_a_whole_batch_gets_smaller_ones() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let settings =
+        ArchiveSettings { statement_timeout: Duration::from_millis(400), ..server.settings(DATABASE) };
+    let parts = ArchiveParts { store: ArchiveStore::open(settings).unwrap(), ..archive(&server, 1_000) };
+    let policy = Policy { retention_count: 1_000, ..quick_policy() };
+    let options = Options { policy, archive: Some(parts), ..Options::default() };
+    let rig = Rig::single_with(folder.path(), Worker::None, options).await;
+    archived_all(&rig).await;
+    server.sql(
+        DATABASE,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$; \
+         CREATE TRIGGER slow BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    // Until all of them wait.
+    server.set_read_only(true);
+    for _ in 0..60 {
+        let task = rig.tasks.submit(uncached(1)).await.unwrap().task;
+        cancel(&rig, task).await.unwrap();
+    }
+    server.set_read_only(false);
+    // All sixty at once would take three times the limit.
+    archived_all(&rig).await;
+    assert_eq!(server.sql(DATABASE, "SELECT count(*) FROM tasks"), "60");
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn to_withdraw_a_withdrawn_task_is_as_harmless_in_the_archive_as_in_the_ledger() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let policy = Policy { retention_count: 0, ..quick_policy() };
+    let options = Options { policy, archive: Some(archive(&server, 100)), ..Options::default() };
+    let rig = Rig::single_with(folder.path(), Worker::None, options).await;
+    let task = rig.submit(1).await;
+    cancel(&rig, task).await.unwrap();
+    forgotten(&rig, task).await;
+    cancel(&rig, task).await.unwrap();
     rig.stop().await;
 }
 

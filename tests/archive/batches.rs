@@ -88,6 +88,25 @@ async fn a_position_may_be_missing_and_the_cursor_moves_past_it() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_cluster_completed_stays_whatever_a_restored_one_makes_of_it() {
+    let (database, store) = Database::migrated().await;
+    let old = store.claim("old", Term(1), "coordinator-1").await.unwrap();
+    let (done, failed) = (completed(1), ended(2, TaskStatus::Failed, 1_760_000_000_500));
+    store.write_batch(&old, 0, &items(0, &[done.clone(), failed])).await.unwrap();
+    // Restored from a backup of before, on the same database: the first fails this time, the second is completed.
+    let new = store.claim("new", Term(1), "coordinator-1").await.unwrap();
+    let otherwise = ended(1, TaskStatus::Failed, 1_760_000_000_900);
+    let claim = store.write_batch(&new, 0, &items(0, &[otherwise, completed(2)])).await.unwrap();
+    assert_eq!(claim.position, 2);
+    let kept = store.task(TenantId::DEFAULT, done.id).await.unwrap().unwrap();
+    assert_eq!((kept.task, kept.proof, kept.place.epoch), (done.clone(), proof_of(&done), old.epoch));
+    let second = store.task(TenantId::DEFAULT, completed(2).id).await.unwrap().unwrap();
+    assert_eq!((second.task.status(), second.place.epoch), (TaskStatus::Completed, new.epoch));
+    let attempts = format!("SELECT count(*) FROM attempts WHERE task_id = '{}'", done.id);
+    assert_eq!(database.sql(&attempts), done.attempts.len().to_string());
+}
+
+#[tokio::test]
 async fn a_batch_is_written_whole_or_not_at_all() {
     let (database, store) = Database::migrated().await;
     database.sql("ALTER TABLE attempts ADD CONSTRAINT no_seven CHECK (attempt <> 7)");

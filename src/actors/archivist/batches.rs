@@ -8,10 +8,11 @@ use crate::raft::{NodeId, PeerReport, Standing};
 use crate::telemetry::table;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Things that one transaction takes: some hundred kilobytes, and few enough that a failed one costs little.
-const BATCH_MAX: usize = 256;
+pub(super) const BATCH_MAX: usize = 256;
 /// Proofs that are read from the store at once.
 const READS_AT_ONCE: usize = 16;
 
@@ -22,19 +23,47 @@ pub(super) struct Claimed(Claim);
 pub(super) struct Round {
     /// The term that this node leads, if it does.
     pub(super) term: Option<Term>,
+    /// The claim to go on with; without one the round claims.
     pub(super) claimed: Option<Claimed>,
     pub(super) is_upkeep_due: bool,
+    pub(super) batch_max: usize,
 }
 
 /// What a round ends with.
 #[derive(Default)]
 pub(super) struct Rounded {
     pub(super) claimed: Option<Claimed>,
-    /// Why the archive, or the ledger, could not be served.
-    pub(super) failure: Option<String>,
+    pub(super) was_claimed: bool,
     /// Whether there is more to write.
     pub(super) has_more: bool,
-    pub(super) was_upkept: bool,
+    pub(super) upkeep: Upkeep,
+    pub(super) end: End,
+}
+
+/// What was done of that which is done now and then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Upkeep {
+    /// Nothing.
+    #[default]
+    NotDone,
+    /// All of it.
+    Done,
+    /// Retention has more to remove than it did.
+    HasMore,
+}
+
+/// How a round went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum End {
+    /// There was nothing to ask the archive for.
+    #[default]
+    Idle,
+    /// The archive did what it was asked.
+    Good,
+    /// The archive could not be used, and why.
+    Failed(String),
+    /// Nothing is known of the archive: this node does not lead, or its own ledger did not answer.
+    Quiet,
 }
 
 /// A round came to nothing.
@@ -57,43 +86,48 @@ enum RoundError {
 impl Parts {
     /// One round; it never fails otherwise than by saying so.
     pub(super) async fn round(&self, round: Round) -> Rounded {
-        let mut rounded = Rounded { claimed: round.claimed, ..Rounded::default() };
-        match self.attempt(round.term, round.is_upkeep_due, &mut rounded).await {
-            Ok(()) | Err(RoundError::NotLeading) => {}
-            Err(error) => {
-                table::ARCHIVE_ERRORS.counter(&[]).increment(1);
-                // Whatever was claimed may be gone: the next round asks anew.
-                rounded.claimed = None;
-                rounded.failure = Some(error.to_string());
+        let mut rounded = Rounded::default();
+        match self.attempt(round, &mut rounded).await {
+            Ok(()) => {}
+            Err(RoundError::NotLeading) => rounded.end = End::Quiet,
+            Err(RoundError::Ledger(error)) => {
+                tracing::debug!(%error, "the ledger did not serve the archivist");
+                rounded.end = End::Quiet;
             }
+            Err(error @ (RoundError::Archive(_) | RoundError::AheadOfLedger { .. })) => {
+                table::ARCHIVE_ERRORS.counter(&[]).increment(1);
+                self.is_migrated.store(false, Ordering::Relaxed);
+                rounded.end = End::Failed(error.to_string());
+            }
+        }
+        if matches!(rounded.end, End::Failed(_) | End::Quiet) {
+            // Whatever was claimed may be gone: the next round asks anew.
+            rounded.claimed = None;
         }
         rounded
     }
 
-    async fn attempt(
-        &self,
-        term: Option<Term>,
-        is_upkeep_due: bool,
-        rounded: &mut Rounded,
-    ) -> Result<(), RoundError> {
-        let Some(term) = term else { return self.look(is_upkeep_due, rounded).await };
+    async fn attempt(&self, round: Round, rounded: &mut Rounded) -> Result<(), RoundError> {
+        let Some(term) = round.term else { return self.look(round.is_upkeep_due, rounded).await };
         let standing = self.standing().await?;
-        let Some(archive) = &self.archive else { return self.do_without(standing).await };
-        if standing.policy != Some(archive.policy) {
-            rounded.claimed = None;
-        }
-        // Claimed anew now and then, also while nothing is written: a database that was put back to an earlier state shows in
-        // its cursor, and what it lacks may still be here.
-        let claimed = match rounded.claimed.take().filter(|_| !is_upkeep_due) {
-            Some(claimed) => claimed,
-            None => self.claim(archive, term).await?,
+        let Some(archive) = &self.archive else {
+            rounded.upkeep = Upkeep::Done;
+            return self.do_without(standing).await;
         };
-        let (claimed, has_more) = self.write(archive, term, claimed).await?;
+        let claimed = match round.claimed.filter(|_| standing.policy == Some(archive.policy)) {
+            Some(claimed) => claimed,
+            None => {
+                rounded.was_claimed = true;
+                rounded.end = End::Good;
+                self.claim(archive, term).await?
+            }
+        };
+        let (claimed, has_more) = self.write(archive, term, claimed, round.batch_max, rounded).await?;
         rounded.claimed = Some(claimed);
         rounded.has_more = has_more;
-        if is_upkeep_due && !has_more {
-            self.keep_up(archive, term).await?;
-            rounded.was_upkept = true;
+        if round.is_upkeep_due {
+            rounded.upkeep = self.keep_up(archive, term).await?;
+            rounded.end = End::Good;
         }
         Ok(())
     }
@@ -112,10 +146,19 @@ impl Parts {
         if is_due {
             if let (Some(archive), Some(cluster)) = (&self.archive, self.service.cluster_id()) {
                 // Whoever is first makes the schema, so that reads find one.
-                archive.store.migrate().await?;
-                archive.store.cluster_epoch(&cluster.to_string()).await?;
+                self.migrate(archive).await?;
+                self.epoch.set(archive.store.cluster_epoch(&cluster.to_string()).await?);
+                rounded.end = End::Good;
             }
-            rounded.was_upkept = true;
+            rounded.upkeep = Upkeep::Done;
+        }
+        Ok(())
+    }
+
+    async fn migrate(&self, archive: &ArchiveParts) -> Result<(), RoundError> {
+        if !self.is_migrated.load(Ordering::Relaxed) {
+            archive.store.migrate().await?;
+            self.is_migrated.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -131,18 +174,20 @@ impl Parts {
         // A barrier: an `Archived` of this node whose outcome was not known stands before it in the log, or nowhere. It could
         // otherwise be committed after the cursor was read, and speak of rows that a database put back has lost.
         self.propose(Command::SetArchive(Some(archive.policy))).await?;
-        archive.store.migrate().await?;
+        self.migrate(archive).await?;
         let claim = archive.store.claim(&cluster.to_string(), term, &self.coordinator).await?;
+        self.epoch.set(Some(claim.epoch));
         // Linearizable: a leader that has just been elected may not have applied what its predecessor committed.
-        let now = self.raft.query(Ledger::archive, Default::default()).await;
-        let now = now.map_err(|error| RoundError::Ledger(error.to_string()))?.value;
+        let question = |ledger: &Ledger| (ledger.archive(), ledger.has_something_to_archive());
+        let now = self.raft.query(question, Default::default()).await;
+        let (now, has_something) = now.map_err(|error| RoundError::Ledger(error.to_string()))?.value;
         let cursor = claim.position;
         if cursor > now.last {
             return Err(RoundError::AheadOfLedger { cursor, last: now.last });
         }
         if cursor > now.archived {
             self.propose(Command::Archived { term, position: cursor }).await?;
-        } else if cursor < now.archived {
+        } else if cursor < now.archived && has_something {
             tracing::warn!(
                 cursor,
                 archived = now.archived,
@@ -160,16 +205,19 @@ impl Parts {
         archive: &ArchiveParts,
         term: Term,
         Claimed(claim): Claimed,
+        batch_max: usize,
+        rounded: &mut Rounded,
     ) -> Result<(Claimed, bool), RoundError> {
-        let entries = self.raft.local(|ledger: &Ledger| ledger.outbox(BATCH_MAX)).await;
+        let entries = self.raft.local(move |ledger: &Ledger| ledger.outbox(batch_max)).await;
         let entries = entries.map_err(|error| RoundError::Ledger(error.to_string()))?;
-        let has_more = entries.len() == BATCH_MAX;
+        let has_more = entries.len() == batch_max;
         let Some((position, _)) = entries.last() else { return Ok((Claimed(claim), false)) };
         let position = *position;
         let begun = Instant::now();
         let items = stream::iter(entries).map(|(position, content)| self.item(position, content));
         let items: Vec<ArchiveItem> = items.buffered(READS_AT_ONCE).try_collect().await?;
         let claim = archive.store.write_batch(&claim, claim.position, &items).await?;
+        rounded.end = End::Good;
         table::ARCHIVE_BATCHES.counter(&[]).increment(1);
         table::ARCHIVE_BATCH_DURATION.histogram(&[]).record(begun.elapsed());
         self.propose(Command::Archived { term, position }).await?;
@@ -196,7 +244,7 @@ impl Parts {
         Ok(ArchiveItem { position, content })
     }
 
-    async fn keep_up(&self, archive: &ArchiveParts, term: Term) -> Result<(), RoundError> {
+    async fn keep_up(&self, archive: &ArchiveParts, term: Term) -> Result<Upkeep, RoundError> {
         if let Some(cluster) = self.service.cluster_id() {
             archive.store.record_coordinators(&cluster.to_string(), &self.coordinators(term)).await?;
         }
@@ -204,7 +252,7 @@ impl Parts {
         if removed > 0 {
             tracing::info!(removed, "the archive forgot old tasks");
         }
-        Ok(())
+        Ok(if removed > 0 { Upkeep::HasMore } else { Upkeep::Done })
     }
 
     /// The members, as they said of themselves.

@@ -13,6 +13,7 @@
 mod batches;
 mod reading;
 
+use reading::Epoch;
 pub use reading::{ArchiveHealth, ArchivistHandle, ReadingError};
 
 use super::events::{Committed, Completeness, LeadershipChanged, Subscriber};
@@ -22,7 +23,9 @@ use crate::archive::{ArchiveStore, RetentionRules};
 use crate::ledger::{ArchivePolicy, Event, Term};
 use crate::raft::RaftService;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
-use batches::{Claimed, Round, Rounded};
+use batches::{BATCH_MAX, Claimed, End, Round, Rounded, Upkeep};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -32,6 +35,8 @@ const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How often an idle node looks whether PostgreSQL answers, and the leader after retention and the list of coordinators.
 const UPKEEP_EVERY: Duration = Duration::from_secs(10);
+/// The same while there is more to remove than one call removes.
+const UPKEEP_AGAIN: Duration = Duration::from_millis(500);
 
 /// An archive, and how it is to be used.
 #[derive(Clone)]
@@ -52,6 +57,9 @@ struct Parts {
     archive: Option<ArchiveParts>,
     /// This node's name, for the claim.
     coordinator: String,
+    /// Whether the schema was seen to since the last failure.
+    is_migrated: Arc<AtomicBool>,
+    epoch: Epoch,
 }
 
 /// The actor.
@@ -64,6 +72,10 @@ pub struct Archivist {
     is_busy: bool,
     is_woken: bool,
     failures: u32,
+    /// Things of the next batch at most: halved with every failure, so that a slow server gets what it can take, and a row that
+    /// it refuses stands alone in the end.
+    batch_max: usize,
+    claim_at: Instant,
     upkeep_at: Instant,
     timer: Option<SpawnHandle>,
 }
@@ -82,9 +94,11 @@ impl Archivist {
         coordinator: String,
     ) -> ArchivistHandle {
         let (health, watched) = watch::channel(ArchiveHealth::default());
-        let handle =
-            ArchivistHandle::new(archive.as_ref().map(|a| a.store.clone()), service.clone(), watched);
-        let parts = Parts { raft: raft.clone(), service, archive, coordinator };
+        let epoch = Epoch::default();
+        let store = archive.as_ref().map(|archive| archive.store.clone());
+        let handle = ArchivistHandle::new(store, service.clone(), watched, epoch.clone());
+        let is_migrated = Arc::default();
+        let parts = Parts { raft: raft.clone(), service, archive, coordinator, is_migrated, epoch };
         let factory = move || Self {
             parts: parts.clone(),
             health: health.clone(),
@@ -93,6 +107,8 @@ impl Archivist {
             is_busy: false,
             is_woken: false,
             failures: 0,
+            batch_max: BATCH_MAX,
+            claim_at: Instant::now(),
             upkeep_at: Instant::now(),
             timer: None,
         };
@@ -114,8 +130,16 @@ impl Archivist {
         if let Some(timer) = self.timer.take() {
             context.cancel_future(timer);
         }
-        let is_upkeep_due = self.upkeep_at <= Instant::now();
-        let round = Round { term: self.term, claimed: self.claimed.take(), is_upkeep_due };
+        let now = Instant::now();
+        // Claimed anew now and then, also while nothing is written: a database that was put back to an earlier state shows in
+        // its cursor, and what it lacks may still be here.
+        let claimed = self.claimed.take().filter(|_| self.claim_at > now);
+        let round = Round {
+            term: self.term,
+            claimed,
+            is_upkeep_due: self.upkeep_at <= now,
+            batch_max: self.batch_max,
+        };
         let (parts, term) = (self.parts.clone(), self.term);
         let work = actix::fut::wrap_future(async move { parts.round(round).await });
         context.spawn(work.map(move |rounded, archivist: &mut Self, context| {
@@ -125,41 +149,54 @@ impl Archivist {
 
     fn finish(&mut self, term: Option<Term>, rounded: Rounded, context: &mut Context<Self>) {
         self.is_busy = false;
+        let now = Instant::now();
         // After a change of leadership a claim of the old term is of no use.
         if term == self.term {
             self.claimed = rounded.claimed;
         }
-        if rounded.was_upkept {
-            self.upkeep_at = Instant::now() + UPKEEP_EVERY;
+        if rounded.was_claimed {
+            self.claim_at = now + UPKEEP_EVERY;
         }
-        self.tell(&rounded.failure);
-        let pause = if rounded.failure.is_some() {
-            self.failures = self.failures.saturating_add(1);
-            BACKOFF_MIN.saturating_mul(1 << self.failures.min(6).saturating_sub(1)).min(BACKOFF_MAX)
-        } else {
-            self.failures = 0;
-            if rounded.has_more || self.is_woken || term != self.term {
-                return self.run(context);
+        match rounded.upkeep {
+            Upkeep::NotDone => {}
+            Upkeep::Done => self.upkeep_at = now + UPKEEP_EVERY,
+            Upkeep::HasMore => self.upkeep_at = now + UPKEEP_AGAIN,
+        }
+        self.tell(&rounded.end);
+        let pause = match rounded.end {
+            End::Failed(_) | End::Quiet => {
+                self.failures = self.failures.saturating_add(1);
+                self.batch_max = (self.batch_max / 2).max(1);
+                BACKOFF_MIN.saturating_mul(1 << self.failures.min(6).saturating_sub(1)).min(BACKOFF_MAX)
             }
-            self.upkeep_at.saturating_duration_since(Instant::now())
+            End::Good | End::Idle => {
+                self.failures = 0;
+                self.batch_max = self.batch_max.saturating_mul(2).min(BATCH_MAX);
+                if rounded.has_more || self.is_woken || term != self.term {
+                    return self.run(context);
+                }
+                self.upkeep_at.saturating_duration_since(now).max(BACKOFF_MIN)
+            }
         };
         self.timer = Some(context.notify_later(Wake, pause));
     }
 
-    /// Publishes how PostgreSQL does; a change of it is logged, once.
-    fn tell(&self, failure: &Option<String>) {
-        if self.parts.archive.is_none() {
-            return;
-        }
-        let was_down = self.health.borrow().error.is_some();
-        match failure {
-            Some(error) if !was_down => {
+    /// Publishes how PostgreSQL does, where the round has seen it; a change of it is logged, once.
+    fn tell(&self, end: &End) {
+        let error = match end {
+            End::Good => None,
+            End::Failed(error) => Some(error.clone()),
+            End::Idle | End::Quiet => return,
+        };
+        let before = self.health.borrow().error.clone();
+        match &error {
+            Some(error) if before.as_ref() != Some(error) => {
                 tracing::warn!(%error, "the archive does not take anything; finished tasks wait in the ledger");
             }
-            None if was_down => tracing::info!("the archive works again"),
+            None if before.is_some() => tracing::info!("the archive works again"),
             _ => {}
         }
-        self.health.send_replace(ArchiveHealth { is_configured: true, error: failure.clone() });
+        self.health.send_replace(ArchiveHealth { is_configured: true, error });
     }
 }
 

@@ -5,7 +5,7 @@ use crate::archive::{ArchiveError, ArchivePlace, ArchiveStore, ArchivedTask};
 use crate::ledger::{TaskFilter, TaskId, TenantId};
 use crate::raft::RaftService;
 use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::watch;
 
 /// How the archive does, as this node last saw it.
@@ -34,8 +34,18 @@ pub struct ArchivistHandle {
     store: Option<ArchiveStore>,
     service: RaftService,
     health: watch::Receiver<ArchiveHealth>,
-    /// This cluster's epoch: it never changes once there is one.
-    epoch: Arc<OnceLock<i64>>,
+    epoch: Epoch,
+}
+
+/// This cluster's epoch in the archive, as it was last seen: another database has another one. 0 while there is none, since the
+/// archive counts from 1.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Epoch(Arc<AtomicI64>);
+
+impl Epoch {
+    pub(super) fn set(&self, epoch: Option<i64>) {
+        self.0.store(epoch.unwrap_or(0), Ordering::Relaxed);
+    }
 }
 
 impl ArchivistHandle {
@@ -43,8 +53,9 @@ impl ArchivistHandle {
         store: Option<ArchiveStore>,
         service: RaftService,
         health: watch::Receiver<ArchiveHealth>,
+        epoch: Epoch,
     ) -> Self {
-        Self { store, service, health, epoch: Arc::default() }
+        Self { store, service, health, epoch }
     }
 
     /// Whether there is an archive.
@@ -93,11 +104,13 @@ impl ArchivistHandle {
     /// # Errors
     /// As [`Self::task`].
     pub async fn epoch(&self) -> Result<Option<i64>, ReadingError> {
-        if let Some(epoch) = self.epoch.get() {
-            return Ok(Some(*epoch));
+        let known = self.epoch.0.load(Ordering::Relaxed);
+        if known != 0 {
+            return Ok(Some(known));
         }
         let (Some(store), Some(cluster)) = (&self.store, self.service.cluster_id()) else { return Ok(None) };
         let found = store.cluster_epoch(&cluster.to_string()).await?;
-        Ok(found.map(|epoch| *self.epoch.get_or_init(|| epoch)))
+        self.epoch.set(found);
+        Ok(found)
     }
 }

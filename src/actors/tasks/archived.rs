@@ -8,8 +8,11 @@ use super::messages::{Consistency, ListPlace, ListTasks, TaskError, TaskList, Ta
 use super::{Desk, query_error};
 use crate::actors::archivist::ReadingError;
 use crate::archive::{ArchivePlace, ArchivedTask};
-use crate::ledger::{Ledger, Task, TaskId, TaskPage, TenantId};
+use crate::ledger::{ArchiveStanding, Ledger, Task, TaskFilter, TaskId, TaskPage, TaskStatus, TenantId};
 use std::collections::BTreeSet;
+
+/// Beyond every sequence number that PostgreSQL's numbers can hold.
+const SEQUENCE_MAX: u64 = i64::MAX as u64;
 
 impl Desk {
     /// A task that the ledger does not know, from the archive.
@@ -17,8 +20,19 @@ impl Desk {
         &self,
         tenant: TenantId,
         id: TaskId,
+        standing: ArchiveStanding,
     ) -> Result<Option<ArchivedTask>, TaskError> {
-        self.archivist.task(tenant, id).await.map_err(unreadable)
+        self.check_database(standing)?;
+        self.archivist.task(tenant, id).await.map_err(|error| unreadable(&error))
+    }
+
+    /// A coordinator without the database that the others archive to cannot say that something is nowhere.
+    fn check_database(&self, standing: ArchiveStanding) -> Result<(), TaskError> {
+        if !self.archivist.is_configured() && standing.policy.is_some() && standing.newest_forgotten > 0 {
+            let reason = "the cluster has an archive, and this coordinator has no database configured";
+            return Err(TaskError::ArchiveUnavailable(reason.to_owned()));
+        }
+        Ok(())
     }
 
     /// A page of a list: from the ledger as far as it alone can know, then from both, then from the archive.
@@ -34,26 +48,54 @@ impl Desk {
             } else {
                 TaskPage::default()
             };
-            (page, ledger.archive().newest_forgotten)
+            (page, ledger.archive())
         };
         let answer = self.raft.query(question, consistency).await.map_err(query_error)?;
-        let ((page, newest_forgotten), as_of) = (answer.value, answer.as_of);
-        let is_enough = page.next_before.is_some_and(|floor| floor > newest_forgotten);
+        let ((page, standing), as_of) = (answer.value, answer.as_of);
+        let newest_forgotten = standing.newest_forgotten;
+        let is_enough = page.next_before.is_some_and(|floor| floor > newest_forgotten)
+            || filter.status.is_some_and(TaskStatus::is_open);
+        if !is_enough {
+            self.check_database(standing)?;
+        }
         if !self.archivist.is_configured() || is_enough {
             let next_before =
                 page.next_before.map(|before| ListPlace { epoch: None, sequence: Some(before) });
             return Ok(TaskList { tasks: page.tasks, next_before, as_of });
         }
+        match self.archived_page(tenant, &filter, place, limit).await {
+            Ok((own, rows)) => {
+                let (tasks, next_before) = merge(own, page, rows, usize::from(limit));
+                Ok(TaskList { tasks, next_before, as_of })
+            }
+            Err(error) => {
+                // What is newer than anything forgotten is known without the archive.
+                let mut tasks = page.tasks;
+                tasks.retain(|task| task.sequence > newest_forgotten);
+                if tasks.is_empty() {
+                    return Err(unreadable(&error));
+                }
+                let next_before = Some(ListPlace { epoch: None, sequence: Some(newest_forgotten + 1) });
+                Ok(TaskList { tasks, next_before, as_of })
+            }
+        }
+    }
+
+    /// A page of the archive, and the epoch of this cluster in it.
+    async fn archived_page(
+        &self,
+        tenant: TenantId,
+        filter: &TaskFilter,
+        place: ListPlace,
+        limit: u16,
+    ) -> Result<(i64, Vec<ArchivedTask>), ReadingError> {
         // Without an epoch nothing of this cluster was ever archived; earlier clusters may have been, on the same database.
-        let own = self.archivist.epoch().await.map_err(unreadable)?.unwrap_or(i64::MAX);
-        let from = match (place.epoch, place.sequence) {
-            (epoch, Some(sequence)) => Some(ArchivePlace { epoch: epoch.unwrap_or(own), sequence }),
-            (_, None) => None,
+        let own = self.archivist.epoch().await?.unwrap_or(i64::MAX);
+        let from = ArchivePlace {
+            epoch: place.epoch.unwrap_or(own),
+            sequence: place.sequence.unwrap_or(SEQUENCE_MAX).min(SEQUENCE_MAX),
         };
-        let rows =
-            self.archivist.list(tenant, &filter, from, usize::from(limit)).await.map_err(unreadable)?;
-        let (tasks, next_before) = merge(own, page, rows, usize::from(limit));
-        Ok(TaskList { tasks, next_before, as_of })
+        Ok((own, self.archivist.list(tenant, filter, Some(from), usize::from(limit)).await?))
     }
 
     /// The view of a task that is in the archive.
@@ -62,25 +104,28 @@ impl Desk {
         tenant: TenantId,
         id: TaskId,
         as_of: super::messages::AsOf,
+        standing: ArchiveStanding,
     ) -> Result<TaskView, TaskError> {
-        let found = self.archived(tenant, id).await?.ok_or(TaskError::UnknownTask(id))?;
+        let found = self.archived(tenant, id, standing).await?.ok_or(TaskError::UnknownTask(id))?;
         let ArchivedTask { task, proof, .. } = found;
         Ok(TaskView { task, proof, waiting_for: None, queue_position: None, as_of })
     }
 
-    /// What to say of a task that is to be changed and that the ledger does not know.
-    pub(super) async fn unknown(&self, tenant: TenantId, id: TaskId) -> TaskError {
-        // It may be here no longer, or not yet: only what a quorum has committed counts.
-        match self.view(tenant, id, Consistency::Linearizable).await {
-            Ok(view) if !view.task.is_open() => TaskError::Finished { task: id, status: view.task.status() },
-            Ok(_) => TaskError::UnknownTask(id),
-            Err(error) => error,
+    /// What to say to the withdrawal of a task that the ledger does not know: to withdraw it twice is harmless there, too.
+    pub(super) async fn cancel_forgotten(&self, tenant: TenantId, id: TaskId) -> Result<(), TaskError> {
+        let view = self.view(tenant, id, Consistency::Linearizable).await?;
+        match view.task.status() {
+            TaskStatus::Cancelled => Ok(()),
+            status if !status.is_open() => Err(TaskError::Finished { task: id, status }),
+            _ => Err(TaskError::UnknownTask(id)),
         }
     }
 }
 
-fn unreadable(error: ReadingError) -> TaskError {
-    TaskError::ArchiveUnavailable(error.to_string())
+/// What a client is told; what the server said is for operators (`/health`, the log).
+fn unreadable(error: &ReadingError) -> TaskError {
+    tracing::debug!(%error, "a question to the archive was not answered");
+    TaskError::ArchiveUnavailable("the answer may be in the archive, which cannot be read now".to_owned())
 }
 
 /// Puts a page of the ledger and a page of the archive together, newest first. Each of them is whole only down to a place; what

@@ -145,11 +145,13 @@ impl TasksHandle {
 
 /// The archive, as the ledger and this node see it.
 pub(super) fn archive_view(standing: &ArchiveStanding, health: ArchiveHealth) -> ArchiveView {
+    let is_unwanted = health.is_configured && standing.policy.is_none();
+    let unwanted = is_unwanted.then(|| "the leader keeps nothing for it: has it no database?".to_owned());
     ArchiveView {
         is_configured: health.is_configured,
         lag: standing.lag,
         lag_max: standing.policy.map_or(0, |policy| policy.backlog_max),
-        error: health.error,
+        error: health.error.or(unwanted),
     }
 }
 

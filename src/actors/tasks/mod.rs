@@ -282,12 +282,15 @@ impl Desk {
     ) -> Result<TaskView, TaskError> {
         let now = self.raft.now();
         let question = move |ledger: &Ledger| {
-            let task = ledger.task_of(tenant, id)?;
-            Some((task.clone(), ledger.waiting_for(task, now), ledger.queue_position(task)))
+            let found = ledger
+                .task_of(tenant, id)
+                .map(|task| (task.clone(), ledger.waiting_for(task, now), ledger.queue_position(task)));
+            (found, ledger.archive())
         };
         let answer = self.raft.query(question, consistency).await.map_err(query_error)?;
-        let Some((task, waiting_for, queue_position)) = answer.value else {
-            return self.archived_view(tenant, id, answer.as_of).await;
+        let (found, standing) = answer.value;
+        let Some((task, waiting_for, queue_position)) = found else {
+            return self.archived_view(tenant, id, answer.as_of, standing).await;
         };
         let proof = match task.state {
             TaskState::Completed { .. } => self.raft.body(BodyKey::Proof(id)).await.map_err(body_error)?,
@@ -295,7 +298,7 @@ impl Desk {
         };
         if proof.is_none() && matches!(task.state, TaskState::Completed { .. }) {
             // Retention took it between the two reads.
-            return self.archived_view(tenant, id, answer.as_of).await;
+            return self.archived_view(tenant, id, answer.as_of, standing).await;
         }
         Ok(TaskView { task, proof, waiting_for, queue_position, as_of: answer.as_of })
     }
@@ -321,7 +324,10 @@ impl Desk {
         let decided = self.raft.propose(command).await.map_err(|error| propose_error(error, None))?;
         match decided.reply {
             Ok(_) => Ok(Cancelled { task, commit_index: decided.index }),
-            Err(Rejection::UnknownTask(_)) => Err(self.unknown(tenant, task).await),
+            Err(Rejection::UnknownTask(_)) => {
+                self.cancel_forgotten(tenant, task).await?;
+                Ok(Cancelled { task, commit_index: decided.index })
+            }
             Err(rejection) => Err(rejection_error(rejection)),
         }
     }

@@ -13,9 +13,10 @@ use super::item::{ArchiveItem, ItemContent};
 use super::store::ArchiveStore;
 use columns::Columns;
 use deadpool_postgres::Transaction;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tables::{AttemptColumns, CircuitColumns, TaskColumns, WorkerColumns};
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 const OPERATION: &str = "write to the archive";
 
@@ -29,11 +30,13 @@ struct Content {
 }
 
 impl Content {
-    fn of(items: &[ArchiveItem]) -> Result<Self, ArchiveError> {
+    /// What the items write, but for the tasks of `settled`.
+    fn of(items: &[ArchiveItem], settled: &BTreeSet<Uuid>) -> Result<Self, ArchiveError> {
         let mut content = Self::default();
         let (mut tasks, mut workers, mut circuits) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for item in items {
             match &item.content {
+                ItemContent::Task { task, .. } if settled.contains(&task.id.0) => {}
                 ItemContent::Task { task, proof } => {
                     tasks.insert(task.id, (item.position, task, proof));
                 }
@@ -73,12 +76,18 @@ impl ArchiveStore {
             return Err(claim.fenced(detail));
         }
         let to = check_positions(from, items)?;
-        let content = Content::of(items)?;
-        self.connections.bounded(OPERATION, self.write(claim, to, &content)).await?;
+        let content = Content::of(items, &BTreeSet::new())?;
+        self.connections.bounded(OPERATION, self.write(claim, to, items, content)).await?;
         Ok(claim.advanced(to))
     }
 
-    async fn write(&self, claim: &Claim, to: u64, content: &Content) -> Result<(), ArchiveError> {
+    async fn write(
+        &self,
+        claim: &Claim,
+        to: u64,
+        items: &[ArchiveItem],
+        mut content: Content,
+    ) -> Result<(), ArchiveError> {
         let mut client = self.connections.get(OPERATION).await?;
         let transaction = client.transaction().await.map_err(failed)?;
         // The swap takes the row's lock: whoever else writes or claims waits until this batch is committed or gone.
@@ -89,6 +98,10 @@ impl ArchiveStore {
         if moved != 1 {
             transaction.rollback().await.map_err(failed)?;
             return Err(claim.fenced(format!("it was claimed anew, or is no longer at {}", claim.position)));
+        }
+        let settled = settled(&transaction, &content.tasks.ids(), claim.epoch).await?;
+        if !settled.is_empty() {
+            content = Content::of(items, &settled)?;
         }
         if !content.tasks.is_empty() {
             write_rows(&transaction, &content.tasks, claim.epoch).await?;
@@ -101,6 +114,22 @@ impl ArchiveStore {
         write_rows(&transaction, &content.circuits, claim.epoch).await?;
         transaction.commit().await.map_err(failed)
     }
+}
+
+/// The tasks that an earlier cluster completed: a cluster that was restored from a backup may end them otherwise, and nobody who
+/// was told of the proof may find it gone.
+async fn settled(
+    transaction: &Transaction<'_>,
+    ids: &[Uuid],
+    epoch: i64,
+) -> Result<BTreeSet<Uuid>, ArchiveError> {
+    if ids.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let query = "SELECT id FROM tasks WHERE id = ANY($1) AND epoch < $2 AND status = 'completed'";
+    let prepared = transaction.prepare_cached(query).await.map_err(failed)?;
+    let rows = transaction.query(&prepared, &[&ids, &epoch]).await.map_err(failed)?;
+    rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
 }
 
 /// The last position of items that stand behind `from`, in ascending order. A position may be missing: what stood there has
