@@ -99,7 +99,7 @@ impl ArchiveStore {
             transaction.rollback().await.map_err(failed)?;
             return Err(claim.fenced(format!("it was claimed anew, or is no longer at {}", claim.position)));
         }
-        let settled = settled(&transaction, &content.tasks.ids(), claim.epoch).await?;
+        let settled = settled(&transaction, content.tasks.ids(), claim.epoch).await?;
         if !settled.is_empty() {
             content = Content::of(items, &settled)?;
         }
