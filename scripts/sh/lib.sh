@@ -128,18 +128,23 @@ stop_one() {
   rm -f "$pid_file"
 }
 
+# stop_together KIND: stops all processes of that kind at a time. It waits for its own jobs by number: what an earlier call of this
+# shell launched is a child of it as well, and a bare `wait` would wait for coordinators that nobody has asked to end yet.
+stop_together() {
+  local kind=$1 pid_file jobs=()
+  for pid_file in "$data/run/$kind"-*.pid; do
+    [ -e "$pid_file" ] || continue
+    stop_one "$(basename "$pid_file" .pid)" &
+    jobs+=($!)
+  done
+  [ ${#jobs[@]} -eq 0 ] || wait "${jobs[@]}" || true
+}
+
 # stop_all: the gateway first, then the workers, which give back what they hold, then the coordinators.
 stop_all() {
-  local pid_file
   stop_one gateway
-  for pid_file in "$data"/run/worker-*.pid; do
-    [ -e "$pid_file" ] && stop_one "$(basename "$pid_file" .pid)" &
-  done
-  wait
-  for pid_file in "$data"/run/coordinator-*.pid; do
-    [ -e "$pid_file" ] && stop_one "$(basename "$pid_file" .pid)" &
-  done
-  wait
+  stop_together worker
+  stop_together coordinator
 }
 
 # wait_until_ready: comes back when the gateway takes tasks, or ends with the logs' last words.

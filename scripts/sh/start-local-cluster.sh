@@ -4,7 +4,8 @@
 
 . "$(dirname "$0")/lib.sh"
 
-trap 'trap "" INT TERM; echo; echo "stopping …"; stop_all' EXIT
+idle=
+trap 'trap "" INT TERM; echo; echo "stopping …"; stop_all; [ -z "$idle" ] || kill "$idle" 2>/dev/null || true' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 start_all
@@ -14,5 +15,6 @@ echo "Ctrl-C stops them."
 # A background sleep, so that a signal is heard at once.
 while :; do
   sleep 3600 &
-  wait $!
+  idle=$!
+  wait "$idle"
 done

@@ -228,8 +228,8 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<Verdict, Failure> {
     let answer = restored_answer(&args.file, &request, &restored).map_err(Failure::Usage)?;
     Printer::new(args.output).print(&answer, restored_text)?;
     print_note(&format!(
-        "start this coordinator alone first; the others get empty folders and raft.join: [{}] instead of raft.peers and \
-         raft.bootstrap. No process of the old cluster may go on: stop them all",
+        "start this coordinator alone first; the others get empty folders, their own raft.advertise_address, and raft.join: [{}] \
+         instead of raft.peers and raft.bootstrap. No process of the old cluster may go on: stop them all",
         request.founder.address
     ));
     for key in &restored.missing {

@@ -129,7 +129,8 @@ metrics! {
             "From a task's submission to its first lease; on the leader that granted it."
         TASK_DURATION: PROOF_TIMES, "zkpnet_task_duration_seconds" ["circuit"], COORDINATOR;
             "From a task's submission to its verified proof; on the coordinator that verified it."
-        LEDGER_REJECTIONS: COUNTER, "zkpnet_ledger_rejections_total" ["kind"], COORDINATOR;
+        LEDGER_REJECTIONS: COUNTER, "zkpnet_ledger_rejections_total" ["kind"], COORDINATOR,
+            only with "a refusal since the process began";
             "Committed commands that the ledger refused, by the rule that said no; on the node that proposed them."
     }
     section "Scheduler" {
