@@ -1,7 +1,9 @@
 //! Who proves on how many threads, and when there is memory for it.
 //!
 //! Proofs are served in the order in which they come. One that is alone gets every thread and is done soonest; when others wait,
-//! the free threads are divided among them, down to one each, which wastes nothing on bringing threads together. A
+//! the free threads are divided among them, down to one each, which wastes nothing on bringing threads together. One that had
+//! to wait leaves a share for the next, too, though that is not here yet: a worker that has enough to do gets its next order only
+//! when a proof has ended, and would otherwise make one after the other on all threads for ever. A
 //! proof begins only when what it may take of memory is free, so that ten large ones wait for each other and are not
 //! ended by the system. Threads are never promised twice.
 
@@ -96,8 +98,10 @@ impl Shares {
             let fits = state.bytes_used + bytes <= self.limits.memory_bytes_max;
             state.serving != ticket || state.threads_used == self.limits.threads || !fits
         };
+        let had_to_wait = must_wait(&mut state);
         let mut state = self.changed.wait_while(state, must_wait).unwrap_or_else(PoisonError::into_inner);
-        let threads = threads_for(self.limits.threads - state.threads_used, state.waiting);
+        let expected = usize::from(had_to_wait);
+        let threads = threads_for(self.limits.threads - state.threads_used, state.waiting + expected);
         state.serving += 1;
         state.waiting -= 1;
         state.threads_used += threads;
@@ -131,9 +135,9 @@ impl Shares {
     }
 }
 
-/// Threads for the first of `waiting` proofs when `free` threads are.
-fn threads_for(free: usize, waiting: usize) -> usize {
-    (free / waiting.max(1)).max(1)
+/// Threads for the first of so many proofs when `free` threads are.
+fn threads_for(free: usize, proofs: usize) -> usize {
+    (free / proofs.max(1)).max(1)
 }
 
 impl Share<'_> {
@@ -204,8 +208,32 @@ mod tests {
         drop(send);
         let mut threads: Vec<usize> = granted.iter().collect();
         threads.sort_unstable();
-        assert_eq!(threads, [1, 1, 2]);
+        // The fourth share is for one that may come.
+        assert_eq!(threads, [1, 1, 1]);
         assert_eq!(shares.lock().threads_used, 0);
+    }
+
+    #[test]
+    fn a_proof_that_had_to_wait_leaves_a_share_for_the_next_which_is_yet_to_come() {
+        let shares = shares(2, 100);
+        let first = shares.take(1).unwrap();
+        assert_eq!(first.threads(), 2);
+        thread::scope(|scope| {
+            let shares = &shares;
+            let (send, granted) = mpsc::channel();
+            let (end, ended) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                let share = shares.take(1).unwrap();
+                send.send(share.threads()).unwrap();
+                ended.recv().unwrap_err();
+            });
+            until_waiting(shares, 1);
+            drop(first);
+            assert_eq!(granted.recv().unwrap(), 1);
+            assert_eq!(shares.take(1).unwrap().threads(), 1, "side by side");
+            drop(end);
+        });
+        assert_eq!(shares.take(1).unwrap().threads(), 2, "alone again");
     }
 
     #[test]
