@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn background_work_takes_one_thread_and_only_when_no_proof_waits() {
-        let shares = shares(2, 100);
+        let shares = shares(1, 100);
         let first = shares.take(60).unwrap();
         thread::scope(|scope| {
             let (send, order) = mpsc::channel();
@@ -295,7 +295,7 @@ mod tests {
                 send.send(("tables", share.threads())).unwrap();
             });
             drop(first);
-            assert_eq!(order.iter().collect::<Vec<_>>(), [("proof", 2), ("tables", 1)]);
+            assert_eq!(order.iter().collect::<Vec<_>>(), [("proof", 1), ("tables", 1)]);
         });
     }
 
