@@ -14,6 +14,7 @@ pub mod digest;
 pub mod field;
 pub mod groth16;
 pub mod keys;
+mod memory;
 pub mod merkle;
 mod msm;
 pub mod poseidon;
@@ -30,4 +31,5 @@ pub use keys::{
     BUNDLE_BYTES_MAX, KeyError, KeyManifest, KeyOrigin, KeyStore, MadeProof, ProvingKey, VerifyingKey,
     check_bundle,
 };
+pub use memory::MemoryBound;
 pub use merkle::{MerkleError, MerkleTree};

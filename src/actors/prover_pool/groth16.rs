@@ -8,7 +8,9 @@ use super::meters;
 use super::shares::{Limits, Shares};
 use super::{ProofMaker, Prove};
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
-use crate::proof::{CircuitSpec, Digest32, KeyError, KeyStore, ProofBytes, ProveError, ProvingKey};
+use crate::proof::{
+    CircuitSpec, Digest32, KeyError, KeyStore, MemoryBound, ProofBytes, ProveError, ProvingKey,
+};
 use rayon::ThreadPoolBuildError;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,6 +78,14 @@ impl Groth16Prover {
     pub fn preload(&self, circuit: &CircuitSpec) -> Result<(), KeyError> {
         let Some(manifest) = self.store.find(circuit)? else { return Ok(()) };
         let key = self.store.load(&manifest.proving_key)?;
+        // A key that cannot be made ready is told of by the proof that wants it.
+        if let Err(error) = self.make_ready(&key) {
+            tracing::warn!(
+                circuit = circuit.name,
+                error = error.into_cause().message(),
+                "the key is not ready for proofs"
+            );
+        }
         self.memory().put(Digest(*manifest.proving_key.as_bytes()), key);
         Ok(())
     }
@@ -105,7 +115,7 @@ impl Groth16Prover {
 
     /// Makes a key ready for proofs, which takes threads, and no memory but the key's own.
     fn make_ready(&self, key: &ProvingKey) -> Result<(), NotMade> {
-        let share = self.shares.take(0)?;
+        let share = self.shares.take(MemoryBound::default())?;
         share.run(|| key.prover().map(drop)).map_err(|error| NotMade::Proof(error.into()))
     }
 
@@ -139,9 +149,9 @@ impl Groth16Prover {
     /// Waits for threads and memory, and proves.
     fn prove(&self, key: &ProvingKey, request: &Prove) -> Result<ProofBytes, NotMade> {
         // Ready since the key came into memory.
-        let bytes = key.prover().map_err(ProveError::from)?.proof_bytes_max();
+        let bound = key.prover().map_err(ProveError::from)?.proof_bound();
         let began = Instant::now();
-        let share = self.shares.take(bytes)?;
+        let share = self.shares.take(bound)?;
         let waited = began.elapsed();
         let made = share.run(|| key.prove_until(&request.input, &request.stop, &|| began.elapsed()))?;
         meters::record_phases(key.circuit().name, waited, &made);

@@ -5,10 +5,14 @@
 //! to wait leaves a share for the next, too, though that is not here yet: a worker that has enough to do gets its next order only
 //! when a proof has ended, and would otherwise make one after the other on all threads for ever. A
 //! proof begins only when what it may take of memory is free, so that ten large ones wait for each other and are not
-//! ended by the system. Threads are never promised twice.
+//! ended by the system; each thread takes some of it, so that little memory also means few threads. Threads are never promised twice.
 
+use crate::proof::MemoryBound;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Threads that are kept idle, in pools of all sizes, for each that may prove: enough for one proof and for one on each thread in turn.
+const IDLE_THREADS_PER_THREAD: usize = 2;
 
 /// What all proofs together may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +65,8 @@ impl Shares {
     ///
     /// # Errors
     /// The system gives no more threads.
-    pub(super) fn take(&self, bytes: u64) -> Result<Share<'_>, ThreadPoolBuildError> {
-        let grant = self.wait_for(bytes);
+    pub(super) fn take(&self, bound: MemoryBound) -> Result<Share<'_>, ThreadPoolBuildError> {
+        let grant = self.wait_for(bound);
         self.share(grant)
     }
 
@@ -88,20 +92,30 @@ impl Shares {
         self.share(Grant { threads: 1, bytes: 0 })
     }
 
-    fn wait_for(&self, bytes: u64) -> Grant {
-        let bytes = bytes.min(self.limits.memory_bytes_max);
+    fn wait_for(&self, bound: MemoryBound) -> Grant {
+        let bytes_max = self.limits.memory_bytes_max;
+        let least = bound.on(1).min(bytes_max);
         let mut state = self.lock();
         let ticket = state.next_ticket;
         state.next_ticket += 1;
         state.waiting += 1;
         let must_wait = |state: &mut State| {
-            let fits = state.bytes_used + bytes <= self.limits.memory_bytes_max;
+            let fits = state.bytes_used.saturating_add(least) <= bytes_max;
             state.serving != ticket || state.threads_used == self.limits.threads || !fits
         };
         let had_to_wait = must_wait(&mut state);
         let mut state = self.changed.wait_while(state, must_wait).unwrap_or_else(PoisonError::into_inner);
         let expected = usize::from(had_to_wait);
-        let threads = threads_for(self.limits.threads - state.threads_used, state.waiting + expected);
+        // Those for whom there is no memory beside this one leave their threads to it.
+        let beside =
+            usize::try_from((bytes_max - state.bytes_used) / least.max(1)).unwrap_or(usize::MAX).max(1);
+        let proofs = (state.waiting + expected).min(beside);
+        let threads = threads_for(self.limits.threads - state.threads_used, proofs);
+        let fits = |threads: &usize| state.bytes_used.saturating_add(bound.on(*threads)) <= bytes_max;
+        // One that is too large in any case is made alone, and there is nothing to be gained by making it slowly.
+        let is_too_large = bound.on(1) > bytes_max;
+        let threads = if is_too_large { threads } else { (1..=threads).rev().find(fits).unwrap_or(1) };
+        let bytes = bound.on(threads).min(bytes_max);
         state.serving += 1;
         state.waiting -= 1;
         state.threads_used += threads;
@@ -119,7 +133,7 @@ impl Shares {
         self.changed.notify_all();
     }
 
-    /// A pool of so many threads: an idle one, or a new one. There are never more of one size than proofs at once.
+    /// A pool of so many threads: an idle one, or a new one. There are never more of one size than proofs at once, and only some are kept.
     fn pool(&self, threads: usize) -> Result<Arc<ThreadPool>, ThreadPoolBuildError> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = idle.iter().position(|pool| pool.current_num_threads() == threads) {
@@ -154,7 +168,12 @@ impl Share<'_> {
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        self.shares.idle.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&self.pool));
+        let mut idle = self.shares.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept: usize = idle.iter().map(|pool| pool.current_num_threads()).sum();
+        if kept + self.grant.threads <= IDLE_THREADS_PER_THREAD * self.shares.limits.threads {
+            idle.push(Arc::clone(&self.pool));
+        }
+        drop(idle);
         self.shares.give_back(&self.grant);
     }
 }
@@ -170,6 +189,11 @@ mod tests {
         Shares::new(Limits { threads, memory_bytes_max })
     }
 
+    /// A proof of so many bytes, on however many threads.
+    fn whole(bytes: u64) -> MemoryBound {
+        MemoryBound { whole: bytes, each_thread: 0 }
+    }
+
     /// Waits until so many proofs wait for their turn.
     fn until_waiting(shares: &Shares, waiting: usize) {
         while shares.lock().waiting != waiting {
@@ -180,15 +204,15 @@ mod tests {
     #[test]
     fn a_proof_that_is_alone_gets_every_thread() {
         let shares = shares(4, 100);
-        assert_eq!(shares.take(1).unwrap().threads(), 4);
-        let share = shares.take(1).unwrap();
+        assert_eq!(shares.take(whole(1)).unwrap().threads(), 4);
+        let share = shares.take(whole(1)).unwrap();
         assert_eq!((share.threads(), share.run(rayon::current_num_threads)), (4, 4));
     }
 
     #[test]
     fn proofs_that_wait_together_divide_the_threads() {
         let shares = shares(4, 100);
-        let first = shares.take(1).unwrap();
+        let first = shares.take(whole(1)).unwrap();
         let (send, granted) = mpsc::channel();
         // The grants overlap: nobody gives back before all have theirs.
         let all_have_theirs = std::sync::Barrier::new(4);
@@ -196,7 +220,7 @@ mod tests {
             for _ in 0..3 {
                 let (send, shares, all_have_theirs) = (send.clone(), &shares, &all_have_theirs);
                 scope.spawn(move || {
-                    let share = shares.take(1).unwrap();
+                    let share = shares.take(whole(1)).unwrap();
                     send.send(share.threads()).unwrap();
                     all_have_theirs.wait();
                 });
@@ -216,24 +240,24 @@ mod tests {
     #[test]
     fn a_proof_that_had_to_wait_leaves_a_share_for_the_next_which_is_yet_to_come() {
         let shares = shares(2, 100);
-        let first = shares.take(1).unwrap();
+        let first = shares.take(whole(1)).unwrap();
         assert_eq!(first.threads(), 2);
         thread::scope(|scope| {
             let shares = &shares;
             let (send, granted) = mpsc::channel();
             let (end, ended) = mpsc::channel::<()>();
             scope.spawn(move || {
-                let share = shares.take(1).unwrap();
+                let share = shares.take(whole(1)).unwrap();
                 send.send(share.threads()).unwrap();
                 ended.recv().unwrap_err();
             });
             until_waiting(shares, 1);
             drop(first);
             assert_eq!(granted.recv().unwrap(), 1);
-            assert_eq!(shares.take(1).unwrap().threads(), 1, "side by side");
+            assert_eq!(shares.take(whole(1)).unwrap().threads(), 1, "side by side");
             drop(end);
         });
-        assert_eq!(shares.take(1).unwrap().threads(), 2, "alone again");
+        assert_eq!(shares.take(whole(1)).unwrap().threads(), 2, "alone again");
     }
 
     #[test]
@@ -244,13 +268,13 @@ mod tests {
             let (send, order) = mpsc::channel();
             let (shares, sender) = (&shares, send.clone());
             scope.spawn(move || {
-                let _share = shares.take(70).unwrap();
+                let _share = shares.take(whole(70)).unwrap();
                 sender.send("large").unwrap();
             });
             until_waiting(shares, 1);
             scope.spawn(move || {
                 // It would fit beside what is used now.
-                let _share = shares.take(40).unwrap();
+                let _share = shares.take(whole(40)).unwrap();
                 send.send("small").unwrap();
             });
             until_waiting(shares, 2);
@@ -261,14 +285,43 @@ mod tests {
     }
 
     #[test]
+    fn a_proof_gets_no_more_threads_than_there_is_memory_for() {
+        let shares = shares(8, 100);
+        let bound = MemoryBound { whole: 20, each_thread: 15 };
+        let first = shares.take(bound).unwrap();
+        assert_eq!((first.threads(), shares.lock().bytes_used), (5, 95));
+        drop(first);
+        let _other = shares.pool_of_one(60);
+        let second = shares.take(bound).unwrap();
+        assert_eq!((second.threads(), shares.lock().bytes_used), (1, 95));
+    }
+
+    #[test]
+    fn proofs_that_must_be_made_alone_get_every_thread_though_others_wait() {
+        let shares = shares(4, 100);
+        let first = shares.take(whole(1_000)).unwrap();
+        thread::scope(|scope| {
+            let (send, granted) = mpsc::channel();
+            for _ in 0..2 {
+                let (send, shares) = (send.clone(), &shares);
+                scope.spawn(move || send.send(shares.take(whole(1_000)).unwrap().threads()).unwrap());
+            }
+            until_waiting(&shares, 2);
+            drop(first);
+            drop(send);
+            assert_eq!(granted.iter().collect::<Vec<_>>(), [4, 4]);
+        });
+    }
+
+    #[test]
     fn a_proof_larger_than_all_memory_is_made_alone() {
         let shares = shares(2, 100);
-        let huge = shares.take(1_000_000).unwrap();
+        let huge = shares.take(whole(1_000_000)).unwrap();
         thread::scope(|scope| {
             let (send, done) = mpsc::channel();
             let shares = &shares;
             scope.spawn(move || {
-                drop(shares.take(1).unwrap());
+                drop(shares.take(whole(1)).unwrap());
                 send.send(()).unwrap();
             });
             until_waiting(shares, 1);
@@ -281,12 +334,12 @@ mod tests {
     #[test]
     fn background_work_takes_one_thread_and_only_when_no_proof_waits() {
         let shares = shares(1, 100);
-        let first = shares.take(60).unwrap();
+        let first = shares.take(whole(60)).unwrap();
         thread::scope(|scope| {
             let (send, order) = mpsc::channel();
             let (shares, sender) = (&shares, send.clone());
             scope.spawn(move || {
-                let share = shares.take(60).unwrap();
+                let share = shares.take(whole(60)).unwrap();
                 sender.send(("proof", share.threads())).unwrap();
             });
             until_waiting(shares, 1);

@@ -34,6 +34,7 @@ pub use self::progress::{KeygenPhase, KeygenProgress, KeygenStatus};
 pub use self::prover::{PhaseTimes, Proven, Prover};
 pub use self::stop::Stop;
 pub use self::verify::{PreparedKey, VerifyError, VerifyingKeyError, verify_independently};
+pub use super::msm::Instructions;
 use super::poseidon::ProofField;
 
 /// A pairing engine for BLS12-381 whose scalars this crate computes with.

@@ -27,15 +27,11 @@ use super::wiped::Wiped;
 use super::witness::{AssignError, Assignment};
 use crate::proof::arith::curve::{G1, G2};
 use crate::proof::circuits::constraints::name_of;
+use crate::proof::memory::MemoryBound;
 use crate::proof::msm::{Bases, Instructions, Integer};
 
 /// Values that one task turns into integers.
 const TASK_LEN: usize = 1 << 12;
-
-/// Bytes that a sum takes for each point in G1 while it is computed: its digits, their order, and the buckets.
-const SUM_BYTES_G1_MAX: u64 = 768;
-/// The same in G2, where buckets are twice as large.
-const SUM_BYTES_G2_MAX: u64 = 1280;
 
 /// One circuit's key made ready.
 pub struct Prover {
@@ -47,6 +43,7 @@ pub struct Prover {
     h: Bases<G1>,
     l: Bases<G1>,
     fixed: FixedPoints,
+    instructions: Instructions,
 }
 
 /// The points that every proof contains.
@@ -107,9 +104,21 @@ impl Prover {
     /// # Errors
     /// The circuit is too large or states no constraints, or the key is for another circuit.
     pub fn new<C: Circuit<Scalar>>(blank: C, parameters: &Parameters<Bls12>) -> Result<Prover, PrepareError> {
+        Self::with_instructions(blank, parameters, Instructions::Best)
+    }
+
+    /// As [`Prover::new`], with the choice of instructions, which changes the time of a proof and nothing else.
+    ///
+    /// # Errors
+    /// As [`Prover::new`].
+    pub fn with_instructions<C: Circuit<Scalar>>(
+        blank: C,
+        parameters: &Parameters<Bls12>,
+        instructions: Instructions,
+    ) -> Result<Prover, PrepareError> {
         let matrices = Matrices::of(blank)?.ok_or(PrepareError::TooLarge)?;
         let rows = matrices.constraints() + matrices.inputs();
-        let domain = Domain::for_rows(rows, Instructions::Best).ok_or(PrepareError::TooLarge)?;
+        let domain = Domain::for_rows(rows, instructions).ok_or(PrepareError::TooLarge)?;
         check_lengths(&matrices, &domain, parameters)?;
         let vk = &parameters.vk;
         let deltas = [("delta_g1", vk.delta_g1.is_identity()), ("delta_g2", vk.delta_g2.is_identity())];
@@ -117,11 +126,11 @@ impl Prover {
             return Err(PrepareError::Identity { point });
         }
         Ok(Prover {
-            a: Bases::new(&parameters.a, Instructions::Best),
-            b_g1: Bases::new(&parameters.b_g1, Instructions::Best),
-            b_g2: Bases::new(&parameters.b_g2, Instructions::Best),
-            h: Bases::new(&parameters.h, Instructions::Best),
-            l: Bases::new(&parameters.l, Instructions::Best),
+            a: Bases::new(&parameters.a, instructions),
+            b_g1: Bases::new(&parameters.b_g1, instructions),
+            b_g2: Bases::new(&parameters.b_g2, instructions),
+            h: Bases::new(&parameters.h, instructions),
+            l: Bases::new(&parameters.l, instructions),
             fixed: FixedPoints {
                 alpha_g1: vk.alpha_g1,
                 beta_g1: vk.beta_g1,
@@ -131,6 +140,7 @@ impl Prover {
             },
             matrices,
             domain,
+            instructions,
         })
     }
 
@@ -205,10 +215,10 @@ impl Prover {
             (&self.l, &parameters.l),
         ];
         for (bases, points) in of_g1 {
-            bases.make_tables(points, Instructions::Best, share(bases.bytes().0));
+            bases.make_tables(points, self.instructions, share(bases.bytes().0));
         }
         let of_g2 = share(self.b_g2.bytes().0);
-        self.b_g2.make_tables(&parameters.b_g2, Instructions::Best, of_g2);
+        self.b_g2.make_tables(&parameters.b_g2, self.instructions, of_g2);
     }
 
     /// Lets go of the tables. Proofs that run keep them to their end.
@@ -220,12 +230,16 @@ impl Prover {
     }
 
     /// A bound of what one proof takes of memory while it is made, beyond what the key holds.
-    pub fn proof_bytes_max(&self) -> u64 {
+    pub fn proof_bound(&self) -> MemoryBound {
         let values = self.matrices.inputs() + self.matrices.private();
-        // The witness, its integers, and those of the A or B query; then the quotient, and two sums at a time.
-        let of_sums =
-            SUM_BYTES_G1_MAX * self.h.len().max(values) as u64 + SUM_BYTES_G2_MAX * self.b_g2.len() as u64;
-        32 * (3 * values) as u64 + self.domain.quotient_bytes_max() + of_sums
+        // The witness, its integers, those of the A or B query, and the products that the witness leaves behind; the quotient.
+        let values = MemoryBound {
+            whole: (32 * 4 * values) as u64 + self.domain.quotient_bytes_max(),
+            each_thread: 0,
+        };
+        // The sum over H runs beside one of the others.
+        let beside = [self.a.bound(), self.b_g1.bound(), self.l.bound()];
+        values + self.h.bound() + beside.into_iter().fold(self.b_g2.bound(), MemoryBound::or)
     }
 
     /// What the key holds in memory.

@@ -109,7 +109,7 @@ fn still() -> Duration {
     Duration::ZERO
 }
 
-/// Panics unless our proof of the circuit is bellman's.
+/// Panics unless our proof of the circuit is bellman's, with the processor's vectors and without.
 fn assert_bellmans<C: Circuit<Scalar> + Clone + Sync>(
     name: &str,
     circuit: C,
@@ -117,11 +117,16 @@ fn assert_bellmans<C: Circuit<Scalar> + Clone + Sync>(
     parameters: &Parameters<Bls12>,
 ) {
     let mut rng = ChaCha20Rng::seed_from_u64(2);
-    let prover = Prover::new(blank, parameters).unwrap();
+    let best = Prover::new(blank.clone(), parameters).unwrap();
+    let portable = Prover::with_instructions(blank, parameters, Instructions::Portable).unwrap();
     let (zero, one) = (Scalar::ZERO, Scalar::ONE);
-    for (tables, r, s) in
-        [(false, Scalar::random(&mut rng), Scalar::random(&mut rng)), (true, zero, one), (false, -one, zero)]
-    {
+    for (prover, tables, r, s) in [
+        (&best, false, Scalar::random(&mut rng), Scalar::random(&mut rng)),
+        (&best, true, zero, one),
+        (&best, false, -one, zero),
+        (&portable, false, Scalar::random(&mut rng), Scalar::random(&mut rng)),
+        (&portable, true, one, -one),
+    ] {
         if tables {
             prover.make_tables(parameters, 16 << 20);
         } else {
@@ -132,7 +137,12 @@ fn assert_bellmans<C: Circuit<Scalar> + Clone + Sync>(
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let proven =
                 pool.install(|| prover.prove_with(circuit.clone(), &r, &s, &Stop::new(), &still)).unwrap();
-            assert_eq!(bytes(&proven.proof), bytes(&expected), "{name}, {threads} threads, tables {tables}");
+            let how = (prover.instructions, threads, tables);
+            assert_eq!(
+                bytes(&proven.proof),
+                bytes(&expected),
+                "{name}: instructions, threads, tables {how:?}"
+            );
         }
     }
 }

@@ -57,6 +57,8 @@ pub(crate) trait Adder<C: Curve>: Copy + Send + Sync {
     const INFINITY: Self::Point;
     /// Pairs that are best added at once.
     const BATCH: usize;
+    /// Bytes of a scratch.
+    const SCRATCH_BYTES: usize;
 
     fn pack(point: &Affine<C::Field>) -> Self::Point;
     fn unpack(point: &Self::Point) -> Affine<C::Field>;

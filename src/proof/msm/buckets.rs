@@ -6,6 +6,7 @@
 //!
 //! Digits and their order are the scalars in another form, and are overwritten when they are dropped.
 
+use super::super::memory::MemoryBound;
 use super::adder::Operand;
 use super::digits::{Cutter, Integer, Signed};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
@@ -33,7 +34,7 @@ impl Layout {
         1 << (self.digit_bits - 1)
     }
 
-    fn buckets(&self) -> usize {
+    pub(super) fn buckets(&self) -> usize {
         self.buckets_per_set() * self.sets as usize
     }
 
@@ -79,6 +80,15 @@ impl Drop for Chunk {
         self.short.zeroize();
         self.positions.zeroize();
     }
+}
+
+/// What sorting so many scalars takes, the result included; each thread sorts a chunk.
+pub(super) fn sort_bound(layout: &Layout, scalars: usize) -> MemoryBound {
+    let of_scalar = size_of::<u32>() + size_of::<(u32, i32)>() + size_of::<Signed>();
+    let of_digit = size_of::<i32>() + size_of::<Operand>();
+    let whole =
+        scalars * (of_scalar + layout.windows as usize * of_digit) + layout.buckets() * size_of::<u32>();
+    MemoryBound { whole: whole as u64, each_thread: (layout.buckets() * size_of::<u32>()) as u64 }
 }
 
 /// Sorts the digits of `scalars`, of which scalar i belongs to base i unless `skipped(i)`.

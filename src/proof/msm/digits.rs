@@ -72,6 +72,14 @@ impl Lengths {
         Lengths(counts)
     }
 
+    /// So many scalars of full length. Others may be cut into more digits each, if a few long ones are among many short ones; their
+    /// buckets are fewer by more than that.
+    pub(super) fn full(scalars: usize) -> Lengths {
+        let mut counts = [0; MAGNITUDE_BITS as usize + 1];
+        counts[MAGNITUDE_BITS as usize] = scalars as u32;
+        Lengths(counts)
+    }
+
     pub(super) fn merged(mut self, other: &Lengths) -> Lengths {
         self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
         self

@@ -23,6 +23,7 @@ use self::digits::Lengths;
 use self::multiply::Tables;
 use self::portable::Portable;
 use super::arith::curve::{Curve, G1, G2};
+use super::memory::MemoryBound;
 use group::Group;
 use rayon::prelude::{ParallelIterator, ParallelSlice};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -91,13 +92,12 @@ enum Form<C: MsmCurve> {
     Fast(Tables<C, C::Fast>),
 }
 
-/// Which adder to use.
+/// Which of the processor's instructions to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Instructions {
+pub enum Instructions {
     /// The fastest that the processor has.
     Best,
-    /// Those that every processor has. Asked for by tests, which compare.
-    #[cfg_attr(not(test), allow(dead_code))]
+    /// Without the vectors of AVX-512, as where a processor has none. For comparisons.
     Portable,
 }
 
@@ -109,11 +109,6 @@ impl<C: MsmCurve> Bases<C> {
             None => Form::Portable(Tables::plain(Portable, points)),
         };
         Bases { plain, tables: RwLock::new(None), len: points.len() }
-    }
-
-    /// Number of points.
-    pub(crate) fn len(&self) -> usize {
-        self.len
     }
 
     /// Computes multiples of the points, of `bytes_max` at most, that make later multiplications cheaper. They cost as much
@@ -138,6 +133,12 @@ impl<C: MsmCurve> Bases<C> {
     /// Bytes that the points hold, and the tables.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         (self.plain.bytes(), self.tables().map_or(0, |tables| tables.bytes()))
+    }
+
+    /// What [`Self::multiply`] takes of memory at most, with the tables of now or without.
+    pub(crate) fn bound(&self) -> MemoryBound {
+        let of_tables = self.tables().map(|tables| tables.bound());
+        self.plain.bound().or(of_tables.unwrap_or_default())
     }
 
     /// Σ s_i P_i over as many scalars as there are points; those that are missing count as zero.
@@ -168,6 +169,13 @@ impl<C: MsmCurve> Form<C> {
         match self {
             Form::Portable(tables) => tables.bytes(),
             Form::Fast(tables) => tables.bytes(),
+        }
+    }
+
+    fn bound(&self) -> MemoryBound {
+        match self {
+            Form::Portable(tables) => tables.bound(),
+            Form::Fast(tables) => tables.bound(),
         }
     }
 

@@ -1,14 +1,17 @@
 //! One multi-scalar multiplication, from scalars to the sum, over one form of the bases.
 
 use super::super::arith::curve::Curve;
-use super::adder::{Adder, SOURCES_MAX};
+use super::super::memory::MemoryBound;
+use super::adder::{Adder, Operand, SOURCES_MAX};
 use super::buckets::{self, Layout, Sorted};
 use super::digits::{Integer, Lengths, MAGNITUDE_BITS, bucket_cost, window_count};
 use super::reduce::weighted_sums;
 use super::sum::Room;
 use group::prime::PrimeCurveAffine;
 use group::{Curve as _, Group};
-use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator, ParallelSlice};
+use rayon::prelude::{
+    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, ParallelIterator, ParallelSlice,
+};
 use std::mem::size_of;
 use std::ops::{AddAssign, Range};
 use std::sync::{Mutex, PoisonError};
@@ -38,8 +41,7 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
     /// More bases than an index can name, far beyond what memory holds.
     pub(super) fn plain(adder: A, bases: &[C::Affine]) -> Self {
         assert!(bases.len() < SOURCES_MAX, "{} bases", bases.len());
-        let coordinates = bases.par_chunks(1024).flat_map_iter(|bases| bases.iter().map(C::coordinates));
-        let points = coordinates.map(|point| A::pack(&point)).collect();
+        let points = bases.par_iter().with_min_len(1024).map(|base| A::pack(&C::coordinates(base))).collect();
         let infinite = (0u32..).zip(bases).filter(|(_, base)| C::coordinates(base).is_infinity());
         Tables {
             adder,
@@ -55,7 +57,9 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
         let layout = table_layout(bases.len(), bytes_max / size_of::<A::Point>() as u64)?;
         let mut tables = Self::plain(adder, bases);
         let mut shifted = bases.to_vec();
-        for _ in 1..layout.windows.div_ceil(layout.sets) {
+        let more = layout.windows.div_ceil(layout.sets) - 1;
+        tables.points.reserve_exact(more as usize * bases.len());
+        for _ in 0..more {
             shifted = shifted.par_chunks(512).flat_map_iter(|bases| doubled::<C>(bases, &layout)).collect();
             tables.points.extend(shifted.iter().map(|point| A::pack(&C::coordinates(point))));
         }
@@ -79,6 +83,26 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
         (layout, lengths.additions(layout.digit_bits) + sets * bucket_cost(layout.digit_bits))
     }
 
+    /// What [`Self::multiply`] takes of memory at most.
+    pub(super) fn bound(&self) -> MemoryBound {
+        let (layout, _) = self.plan(&Lengths::full(self.bases));
+        let operands = self.bases * layout.windows as usize;
+        let parts = operands / TASK_OPERANDS + 1;
+        let of_part = size_of::<A::Point>() + size_of::<Part>() + size_of::<(&Part, &mut [A::Point])>();
+        let buckets = layout.buckets() * size_of::<A::Point>() + parts * of_part;
+        // A task takes small buckets until it has enough, and one after them that may be twice as large.
+        let small = operands.min(TASK_OPERANDS);
+        let large = (operands - small).min(2 * TASK_OPERANDS);
+        let to_fill = Room::<C, A>::points_max(small, large);
+        // Each bucket is in one row and one column. Scalars that are all short may have wider digits, and so more buckets: these are
+        // fewer bytes than the digits of long ones, which are counted here.
+        let to_reduce = 2 * buckets_per_task(&layout);
+        let points = to_fill.max(Room::<C, A>::points_max(to_reduce, 0));
+        let room = Room::<C, A>::bytes_max(points, small.max(to_reduce) / 2);
+        let each_thread = room + (2 * to_reduce * size_of::<Operand>()) as u64;
+        buckets::sort_bound(&layout, self.bases) + MemoryBound { whole: buckets as u64, each_thread }
+    }
+
     /// Σ s_i P_i.
     pub(super) fn multiply(&self, layout: &Layout, scalars: &[Integer]) -> C::Projective {
         let skipped =
@@ -86,9 +110,8 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
         let sorted = buckets::sort(layout, scalars, skipped);
         let rooms = Rooms::default();
         let buckets = Zeroizing::new(self.fill(&sorted, &rooms));
-        let per_task = layout.buckets_per_set() * TASK_BUCKETS.div_ceil(layout.buckets_per_set());
         let sums: Vec<Vec<C::Projective>> = buckets
-            .par_chunks(per_task)
+            .par_chunks(buckets_per_task(layout))
             .map(|buckets| {
                 let sums = |room: &mut _| weighted_sums(self.adder, room, buckets, layout.buckets_per_set());
                 rooms.enter(sums)
@@ -141,6 +164,11 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
             *bucket = if sum.is_infinity() { A::INFINITY } else { A::pack(&sum) };
         }
     }
+}
+
+/// Buckets that one task sums by rows and columns: whole sets.
+fn buckets_per_task(layout: &Layout) -> usize {
+    layout.buckets_per_set() * TASK_BUCKETS.div_ceil(layout.buckets_per_set())
 }
 
 /// `2^(c S)` times each of the points.

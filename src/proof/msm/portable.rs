@@ -36,6 +36,7 @@ impl<C: Curve> Adder<C> for Portable {
     const INFINITY: Self::Point = Affine::INFINITY;
     /// An inversion costs about sixty multiplications: spread over so many, it costs nothing, and a batch fits the cache.
     const BATCH: usize = 512;
+    const SCRATCH_BYTES: usize = <Self as Adder<C>>::BATCH * size_of::<Pending<C::Field>>();
 
     fn pack(point: &Affine<C::Field>) -> Self::Point {
         *point

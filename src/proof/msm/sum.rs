@@ -7,7 +7,7 @@
 use super::super::arith::curve::Curve;
 use super::super::arith::memory::prefetch;
 use super::adder::{Adder, Operand, Pair, Sums};
-use zeroize::Zeroize;
+use zeroize::{DefaultIsZeroes, Zeroize};
 
 /// How far ahead of its use a source is brought into the cache, in operands.
 const PREFETCH_AHEAD: usize = 24;
@@ -30,6 +30,17 @@ struct Group {
     len: u32,
 }
 
+/// Gives the points that length. What grows is made anew: growing would leave a copy behind, which nobody overwrites, and take room
+/// for twice as many.
+fn make_room<P: Copy + DefaultIsZeroes>(points: &mut Vec<P>, len: usize, infinity: P) {
+    if points.capacity() < len {
+        points.zeroize();
+        *points = Vec::new();
+        points.reserve_exact(len);
+    }
+    points.resize(len, infinity);
+}
+
 impl<C: Curve, A: Adder<C>> Drop for Room<C, A> {
     /// Partial sums tell of the scalars.
     fn drop(&mut self) {
@@ -47,6 +58,23 @@ impl<C: Curve, A: Adder<C>> Room<C, A> {
             next: Vec::new(),
             groups: Vec::new(),
         }
+    }
+
+    /// What a room takes with so many points and groups.
+    pub(super) const fn bytes_max(points: usize, groups: usize) -> u64 {
+        let bytes = points * size_of::<A::Point>()
+            // A vector that grows has room for twice as many.
+            + 2 * groups * size_of::<Group>()
+            + A::BATCH * size_of::<Pair>()
+            + A::SCRATCH_BYTES;
+        bytes as u64
+    }
+
+    /// Room for how many points a sum takes over `small` operands in groups of any size and `large` ones in one group. The rounds
+    /// exchange their two arrays, so that each grows to what the larger one wants: two thirds of a point for each operand in groups
+    /// of three, or a half and a place for the group in groups of two; for a large one a half.
+    pub(super) const fn points_max(small: usize, large: usize) -> usize {
+        2 * ((3 * small).div_ceil(4) + large.div_ceil(2) + 1)
     }
 
     /// Sums groups of finite points: the first `counts[0]` of `operands` into `sums[0]`, the next `counts[1]` into `sums[1]`,
@@ -77,8 +105,8 @@ impl<C: Curve, A: Adder<C>> Room<C, A> {
             start += count;
         }
         assert_eq!(start as usize, operands.len());
-        self.current.resize(halves, A::INFINITY);
-        self.next.resize(halves.div_ceil(2) + self.groups.len(), A::INFINITY);
+        make_room(&mut self.current, halves, A::INFINITY);
+        make_room(&mut self.next, halves.div_ceil(2) + self.groups.len(), A::INFINITY);
         let mut finite = self.first_round(adder, sources, operands);
         while !self.groups.is_empty() {
             self.collect(sums);

@@ -61,6 +61,7 @@ impl<const K: usize, C: Curve<Field: PackedField<K>>> Adder<C> for Vectorised<K>
     const INFINITY: Self::Point = PackedPoint { x: [Packed::ZERO; K], y: [Packed::ZERO; K] };
     /// The inversion is not vectorised and weighs as much as some hundred additions' share; the scratch fits the second-level cache.
     const BATCH: usize = 1024;
+    const SCRATCH_BYTES: usize = <Self as Adder<C>>::BATCH / LANES * size_of::<Step<K>>();
 
     fn pack(point: &Affine<C::Field>) -> Self::Point {
         PackedPoint { x: point.x.pack(), y: point.y.pack() }
