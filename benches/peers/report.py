@@ -30,6 +30,7 @@ NAMES = {
     "arkworks-matrices": "arkworks 0.6, matrices given",
     "zkpnet": "zkpnet",
     "zkpnet-tables": "zkpnet, with tables",
+    "zkpnet-portable": "zkpnet without AVX512-IFMA",
 }
 COLOURS = {
     "bellman-bls12_381": "#b8b8b8",
@@ -39,6 +40,7 @@ COLOURS = {
     "arkworks-matrices": "#9db8d2",
     "zkpnet": "#c0392b",
     "zkpnet-tables": "#e08283",
+    "zkpnet-portable": "#7d3c98",
 }
 
 Summary = collections.namedtuple("Summary", "low median high")
@@ -57,7 +59,7 @@ class Results:
 
     def __init__(self, paths):
         self.runs, self.circuits, self.ready = [], {}, {}
-        # (circuit, threads) -> prover -> round -> line
+        # (circuit, threads) -> prover -> (run, round) -> line: rounds of different runs met different weather.
         self.proofs = collections.defaultdict(lambda: collections.defaultdict(dict))
         for path in paths:
             with open(path, encoding="utf-8") as lines:
@@ -75,7 +77,7 @@ class Results:
         elif kind == "ready":
             self.ready[line["circuit"], line["threads"], line["prover"]] = line
         elif kind == "proof" and line["round"] > 0:
-            self.proofs[line["circuit"], line["threads"]][line["prover"]][line["round"]] = line
+            self.proofs[line["circuit"], line["threads"]][line["prover"]][len(self.runs), line["round"]] = line
 
     def ratios(self, case, prover, what):
         """The prover's time over arkworks', round by round."""
@@ -94,12 +96,13 @@ def rows_of(circuit):
 def head(results):
     run = results.runs[-1]
     date = datetime.datetime.fromtimestamp(run["unix_seconds"], datetime.timezone.utc)
-    load = max(float(run["load"].split()[0]) for run in results.runs)
+    loads = sorted(float(run["load"].split()[0]) for run in results.runs)
+    load = f"{loads[0]:g}" if len(loads) == 1 else f"{loads[0]:g} to {loads[-1]:g}"
     asm = "with" if all(run["arkworks_asm"] for run in results.runs) else "without"
     rounds = sorted({len(rounds) for case in results.proofs.values() for rounds in case.values()})
     shown = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
     return (
-        f"{date.day} {date:%B %Y}, {run['processor']}, {run['processors']} processors, load {load:g} at the start, "
+        f"{date.day} {date:%B %Y}, {run['processor']}, {run['processors']} processors, load {load} at the start, "
         f"zkpnet {run['commit']}, arkworks {asm} its assembly, {shown} rounds."
     )
 
@@ -133,7 +136,8 @@ def table(results):
                 if peaks:
                     peak = f"{max(peaks) / 1024:.0f}"
                     before = results.ready[(*case, prover)]["resident_kib"]
-                    growth = f"{(max(peaks) - before) / 1024:.0f}" if before else "–"
+                    # Less than before it: what getting ready had left over was given back meanwhile.
+                    growth = f"{(max(peaks) - before) / 1024:.0f}" if before and max(peaks) > before else "–"
                 lines.append(
                     f"| {NAMES.get(prover, prover)} | {case[1]} | {cpu:,.0f} | {ratio_text(results.ratios(case, prover, 'cpu_ms'))} "
                     f"| {wall:,.0f} | {ratio_text(results.ratios(case, prover, 'wall_ms'))} | {peak} | {growth} |"
@@ -146,9 +150,11 @@ def overview(results):
     """One table of the ratios alone: provers down, circuits across."""
     threads = sorted({case[1] for case in results.proofs})
     lines = []
-    for count in threads:
-        # One thread's processor time does not depend on what else runs; with more, how well they are used counts too.
-        what, words = ("cpu_ms", "processor time") if count == 1 else ("wall_ms", "wall time")
+    # One thread's processor time does not depend on what else runs; with more, how well they are used counts too, and that
+    # only the wall knows, which other work on the machine disturbs.
+    measures = [(count, "cpu_ms", "processor time") for count in threads]
+    measures += [(count, "wall_ms", "wall time") for count in threads if count > 1]
+    for count, what, words in measures:
         names = [name for name in results.circuits if (name, count) in results.proofs]
         provers = list(dict.fromkeys(p for name in names for p in results.proofs[name, count]))
         plural = "thread" if count == 1 else "threads"
@@ -165,7 +171,7 @@ def overview(results):
 
 
 def plot(results):
-    """Bars of the medians with quartiles, one panel for each number of threads."""
+    """Bars of the medians with quartiles, one panel for each number of threads. Processor time, as other work disturbs it least."""
     bar, gap, label, width, top = 13, 14, 190, 520, 58
     threads = sorted({case[1] for case in results.proofs})
     names = [name for name in results.circuits if any((name, count) in results.proofs for count in threads)]
@@ -176,7 +182,7 @@ def plot(results):
         for count in threads
         for prover in provers
         if prover in results.proofs.get((name, count), {})
-        and (ratios := results.ratios((name, count), prover, "cpu_ms" if count == 1 else "wall_ms"))
+        and (ratios := results.ratios((name, count), prover, "cpu_ms"))
     }
     most = max(s.high for s in drawn.values())
     scale = (width - 60) / most
@@ -192,7 +198,7 @@ def plot(results):
         attributes = "".join(f' {key.replace("_", "-")}="{value}"' for key, value in style.items())
         out.append(f'<text x="{x:.1f}" y="{y:.1f}"{attributes}>{html.escape(words)}</text>')
 
-    text(10, 20, "Time for one Groth16 proof on BLS12-381, over arkworks 0.6 of the same round: shorter is faster",
+    text(10, 20, "Processor time for one Groth16 proof on BLS12-381, over arkworks 0.6 of the same round: shorter is faster",
          font_size=14, font_weight="bold")
     for place, name in enumerate(names):
         y = top + place * group
@@ -200,8 +206,7 @@ def plot(results):
         text(label - 10, y + group / 2 + 8, f"{rows_of(results.circuits[name]):,} rows", text_anchor="end", fill="#666")
     for panel, count in enumerate(threads):
         left = label + panel * (width + 20)
-        what = "1 thread, processor time" if count == 1 else f"{count} threads, wall time"
-        text(left, 44, what, font_size=12, font_weight="bold")
+        text(left, 44, "1 thread" if count == 1 else f"{count} threads", font_size=12, font_weight="bold")
         bottom = top + len(names) * group - gap + 4
         steps = [step * 0.5 for step in range(int(most / 0.5) + 1)]
         for step in steps:

@@ -1,5 +1,7 @@
 //! zkpnet's prover beside every other CPU prover of Groth16 on BLS12-381. `README.md` says how to run it.
 
+#[cfg(test)]
+mod against_arkworks;
 mod child;
 mod circuits;
 mod keys;

@@ -76,13 +76,13 @@ impl Workload {
     /// The fixed witness of a Merkle circuit is not well formed, which is a mistake in this file.
     pub fn circuit<F: ProofField>(self, witness: Witness) -> anyhow::Result<AnyCircuit<F>> {
         Ok(match self {
-            Workload::Field13 => AnyCircuit::Field(FieldHeavy { rounds: 2_729, witness }),
-            Workload::Field16 => AnyCircuit::Field(FieldHeavy { rounds: 21_844, witness }),
-            Workload::Boolean16 => AnyCircuit::Boolean(Boolean { groups: 1_015, witness }),
+            Workload::Field13 => field_heavy(2_729, witness),
+            Workload::Field16 => field_heavy(21_844, witness),
+            Workload::Boolean16 => boolean(1_015, witness),
             Workload::Merkle12 => merkle(12, witness)?,
             Workload::Merkle20 => merkle(20, witness)?,
             Workload::Merkle32 => merkle(32, witness)?,
-            Workload::Sha256 => AnyCircuit::Sha256(Sha256 { bytes: 240, witness }),
+            Workload::Sha256 => sha256(240, witness),
         })
     }
 
@@ -95,8 +95,26 @@ impl Workload {
     }
 }
 
+/// Powers of five, `3 · rounds + 1` rows.
+pub fn field_heavy<F: ProofField>(rounds: u64, witness: Witness) -> AnyCircuit<F> {
+    AnyCircuit::Field(FieldHeavy { rounds, witness })
+}
+
+/// NAND gates, `64 · groups + 513` rows.
+pub fn boolean<F: ProofField>(groups: usize, witness: Witness) -> AnyCircuit<F> {
+    AnyCircuit::Boolean(Boolean { groups, witness })
+}
+
+/// bellman's SHA-256 gadget over so many bytes.
+pub fn sha256<F: ProofField>(bytes: u64, witness: Witness) -> AnyCircuit<F> {
+    AnyCircuit::Sha256(Sha256 { bytes, witness })
+}
+
 /// A full path, whose siblings and leaf are as random as those of a real tree.
-fn merkle<F: ProofField>(depth: u8, witness: Witness) -> anyhow::Result<AnyCircuit<F>> {
+///
+/// # Errors
+/// The fixed witness is not well formed, which is a mistake in this file.
+pub fn merkle<F: ProofField>(depth: u8, witness: Witness) -> anyhow::Result<AnyCircuit<F>> {
     if witness == Witness::Blank {
         return Ok(AnyCircuit::Merkle(MerklePoseidon::blank(depth.into())));
     }

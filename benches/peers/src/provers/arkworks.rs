@@ -8,6 +8,7 @@ use ark_relations::gr1cs::{
     ConstraintSynthesizer, ConstraintSystem, ConstraintSystemRef, LinearCombination, Matrix,
     OptimizationGoal, R1CS_PREDICATE_LABEL, Result as SynthesisResult, SynthesisMode, Variable,
 };
+use blstrs::Scalar;
 use rand_core::OsRng;
 
 use super::Prover;
@@ -33,7 +34,7 @@ pub(super) struct Arkworks {
 }
 
 /// What a proof from matrices needs.
-struct Matrices {
+pub struct Matrices {
     rows: Vec<Matrix<Fr>>,
     /// Constant 1, public inputs, private variables.
     assignment: Vec<Fr>,
@@ -63,15 +64,7 @@ impl Prover for Arkworks {
                 &self.proving_key,
                 rng,
             ),
-            Some(matrices) => Groth16::<Bls12_381>::create_proof_with_reduction_and_matrices(
-                &self.proving_key,
-                Fr::rand(rng),
-                Fr::rand(rng),
-                &matrices.rows,
-                matrices.inputs,
-                matrices.constraints,
-                &matrices.assignment,
-            ),
+            Some(matrices) => matrices.prove(&self.proving_key, Fr::rand(rng), Fr::rand(rng)),
         };
         self.proof = Some(proof?);
         Ok(())
@@ -94,13 +87,17 @@ pub struct Replay(Recording<Fr, Variable>);
 impl Replay {
     /// A workload's rows.
     pub fn of(workload: Workload) -> anyhow::Result<Self> {
-        let recording = Recording::of(workload.circuit::<blstrs::Scalar>(Witness::Known)?)?;
+        Ok(Self::new(&Recording::of(workload.circuit::<Scalar>(Witness::Known)?)?))
+    }
+
+    /// Any rows.
+    pub fn new(recording: &Recording<Scalar>) -> Self {
         let variable = |wire: &Wire| match *wire {
             Wire::Input(0) => Variable::One,
             Wire::Input(place) => Variable::instance(place as usize),
             Wire::Aux(place) => Variable::witness(place as usize),
         };
-        Ok(Self(recording.map(|element| Fr::from_le_bytes_mod_order(&element.to_bytes_le()), variable)))
+        Self(recording.map(|element| Fr::from_le_bytes_mod_order(&element.to_bytes_le()), variable))
     }
 }
 
@@ -121,7 +118,11 @@ impl ConstraintSynthesizer<Fr> for &Replay {
 }
 
 impl Matrices {
-    fn of(circuit: &Replay) -> anyhow::Result<Self> {
+    /// As arkworks makes them from the circuit's rows.
+    ///
+    /// # Errors
+    /// arkworks' own.
+    pub fn of(circuit: &Replay) -> anyhow::Result<Self> {
         let cs = ConstraintSystem::new_ref();
         cs.set_optimization_goal(OptimizationGoal::Constraints);
         cs.set_mode(SynthesisMode::Prove { construct_matrices: true, generate_lc_assignments: false });
@@ -130,5 +131,21 @@ impl Matrices {
         let rows = cs.to_matrices()?.remove(R1CS_PREDICATE_LABEL).context("arkworks made no matrices")?;
         let assignment = [cs.instance_assignment()?, cs.witness_assignment()?].concat();
         Ok(Self { rows, assignment, inputs: cs.num_instance_variables(), constraints: cs.num_constraints() })
+    }
+
+    /// A proof with the given randomness.
+    ///
+    /// # Errors
+    /// arkworks' own.
+    pub fn prove(&self, key: &ProvingKey<Bls12_381>, r: Fr, s: Fr) -> SynthesisResult<Proof<Bls12_381>> {
+        Groth16::<Bls12_381>::create_proof_with_reduction_and_matrices(
+            key,
+            r,
+            s,
+            &self.rows,
+            self.inputs,
+            self.constraints,
+            &self.assignment,
+        )
     }
 }

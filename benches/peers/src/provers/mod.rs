@@ -9,10 +9,15 @@ mod bellman;
 mod bellperson;
 mod zkpnet;
 
+use ::zkpnet::proof::groth16::Instructions;
+
 use crate::circuits::Workload;
 use crate::keys::Keys;
 
+#[cfg(test)]
+pub use arkworks::Matrices;
 pub use arkworks::Replay;
+use zkpnet::Tables;
 
 /// A prover that can be named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -32,6 +37,8 @@ pub enum ProverName {
     Zkpnet,
     /// zkpnet with tables of its key's points, of 512 MiB at most
     ZkpnetTables,
+    /// zkpnet as it runs where the processor lacks AVX512-IFMA, without tables
+    ZkpnetPortable,
 }
 
 /// A prover with its key and its witness.
@@ -73,8 +80,18 @@ impl ProverName {
             Self::ArkworksMatrices => {
                 Box::new(arkworks::Arkworks::prepare(workload, keys, arkworks::Rows::Cached)?)
             }
-            Self::Zkpnet => Box::new(zkpnet::Zkpnet::prepare(workload, keys, zkpnet::Tables::Without)?),
-            Self::ZkpnetTables => Box::new(zkpnet::Zkpnet::prepare(workload, keys, zkpnet::Tables::With)?),
+            Self::Zkpnet => zkpnet(workload, keys, Instructions::Best, Tables::Without)?,
+            Self::ZkpnetTables => zkpnet(workload, keys, Instructions::Best, Tables::With)?,
+            Self::ZkpnetPortable => zkpnet(workload, keys, Instructions::Portable, Tables::Without)?,
         })
     }
+}
+
+fn zkpnet(
+    workload: Workload,
+    keys: &Keys,
+    instructions: Instructions,
+    tables: Tables,
+) -> anyhow::Result<Box<dyn Prover>> {
+    Ok(Box::new(zkpnet::Zkpnet::prepare(workload, keys, instructions, tables)?))
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use bellman::groth16::{Parameters, Proof};
 use blstrs::{Bls12, Scalar};
 use rand_core::OsRng;
-use zkpnet::proof::groth16::{Prover as Groth16, Stop};
+use zkpnet::proof::groth16::{Instructions, Prover as Groth16, Stop};
 
 use super::Prover;
 use super::bellman::Statement;
@@ -34,10 +34,16 @@ pub(super) struct Zkpnet {
 }
 
 impl Zkpnet {
-    pub(super) fn prepare(workload: Workload, keys: &Keys, tables: Tables) -> anyhow::Result<Self> {
+    pub(super) fn prepare(
+        workload: Workload,
+        keys: &Keys,
+        instructions: Instructions,
+        tables: Tables,
+    ) -> anyhow::Result<Self> {
         let circuit = workload.circuit(Witness::Known)?;
         let parameters = keys.bellman(workload)?;
-        let prover = Groth16::new(workload.circuit(Witness::Blank)?, &parameters)?;
+        let blank = workload.circuit(Witness::Blank)?;
+        let prover = Groth16::with_instructions(blank, &parameters, instructions)?;
         if tables == Tables::With {
             prover.make_tables(&parameters, TABLE_BYTES_MAX);
         }
