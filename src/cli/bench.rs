@@ -87,6 +87,9 @@ struct ServiceArgs {
     /// Threads of the prover alone, as `prover.threads` is for the service; each makes proofs of its own
     #[arg(long, default_value_t = num_cpus::get(), value_name = "N")]
     threads: usize,
+    /// MiB of tables that the prover alone may make of its key, as `prover.tables_memory_bytes_max` is for the service; 0 for none
+    #[arg(long, default_value_t = 512, value_name = "MIB", value_parser = clap::value_parser!(u32).range(..=1 << 20))]
+    tables: u32,
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<Verdict, Failure> {

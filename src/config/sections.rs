@@ -170,7 +170,7 @@ section! {
     id: Id = Derived("`worker-1` for demo and dev, else the host's name"), Type, Roles::PROVING;
     /// Coordinators' worker ports, one or several; the worker finds the leader among them.
     coordinator_address: Vec<Address> = Same("127.0.0.1:9090"), Type, Roles::REMOTE_WORKER;
-    /// Tasks held at once, those being proved included; not set: `prover.slots`.
+    /// Tasks held at once, those being proved included; not set: `prover.slots`, and twice that in demo and dev, where no other worker could begin them sooner.
     capacity: Option<u32> = Unset, Between("1", "1024"), Roles::PROVING;
     /// Speak mutual TLS with the coordinators.
     tls_enabled: bool = Same("false"), Type, Roles::REMOTE_WORKER;

@@ -173,6 +173,7 @@ pub struct NewTask {
     /// What the proof will state.
     pub public_inputs: Vec<Digest>,
     /// The sealed (encrypted) input.
+    #[serde(with = "serde_bytes")]
     pub sealed_input: Vec<u8>,
     /// The keyed hash of the whole request.
     pub fingerprint: Digest,
@@ -217,6 +218,7 @@ pub enum CacheUse {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProvenResult {
     /// The proof's compressed encoding.
+    #[serde(with = "serde_bytes")]
     pub proof: Vec<u8>,
     /// What it was verified to state.
     pub public_inputs: Vec<Digest>,

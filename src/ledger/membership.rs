@@ -10,7 +10,7 @@ use super::policy::Policy;
 use super::record::RecordKey;
 use super::state::Ledger;
 use super::task::AttemptEnd;
-use super::worker::{Worker, WorkerState};
+use super::worker::{WORKER_CAPACITY_MAX, Worker, WorkerState};
 
 /// Restarts of a worker that a task may be held through, in a row, before one is charged as an attempt: a task that ends the
 /// processes which try it must come to an end itself.
@@ -123,7 +123,7 @@ impl Ledger {
 }
 
 fn check_registration(worker: &Worker) -> Result<(), Rejection> {
-    let problem = if worker.capacity == 0 || worker.capacity > 1024 {
+    let problem = if worker.capacity == 0 || worker.capacity > WORKER_CAPACITY_MAX {
         "a worker's capacity is 1 to 1024"
     } else if worker.circuits.len() > 1024 {
         "a worker names at most 1024 circuits"

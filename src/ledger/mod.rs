@@ -49,4 +49,4 @@ pub use state::{Counters, Ledger};
 pub use task::{
     AttemptEnd, AttemptRecord, FailureReason, KeyAnswer, KeyUse, Lease, Priority, Task, TaskState, TaskStatus,
 };
-pub use worker::{Worker, WorkerState};
+pub use worker::{WORKER_CAPACITY_MAX, Worker, WorkerState};

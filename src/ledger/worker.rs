@@ -3,6 +3,9 @@
 use super::ids::{CircuitId, Incarnation, UnixMillis, WorkerId};
 use serde::{Deserialize, Serialize};
 
+/// Leases that a worker may hold at most.
+pub const WORKER_CAPACITY_MAX: u32 = 1024;
+
 /// What a worker may be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkerState {

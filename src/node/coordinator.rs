@@ -29,6 +29,7 @@ const STORES_EVERY: Duration = Duration::from_secs(1);
 /// When it cannot be started or cannot go on.
 pub fn run_coordinator(loaded: Loaded) -> anyhow::Result<ExitCode> {
     process::start_logging(&loaded);
+    process::use_small_pages();
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }
@@ -210,9 +211,8 @@ async fn serve_workers(config: &Config, core: &Core, security: &Security) -> Res
 
 /// Where workers reach the coordinators, as these told each other.
 fn topology(raft: &RaftService) -> Topology {
-    let mut reports: BTreeMap<NodeId, String> =
-        raft.peer_reports().into_iter().map(|(node, (report, _))| (node, report.grpc_address)).collect();
-    reports.insert(raft.node(), raft.report().grpc_address);
+    let reports: BTreeMap<NodeId, String> =
+        raft.reports().into_iter().map(|(node, (report, _))| (node, report.grpc_address)).collect();
     let leader = raft.status().leader.map(|leader| leader.id);
     Topology {
         leader_grpc: leader

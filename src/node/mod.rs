@@ -118,7 +118,7 @@ impl Node {
 
         parts::build_proving_threads(config);
         let slots = parts::slots(config);
-        let profile = parts::profile(config)?;
+        let profile = parts::profile(config, parts::Ahead::One)?;
         let prover = Arc::new(parts::prover(core.store.clone(), config));
         let pool = pool("prover", slots, profile.capacity as usize)?;
         let prover_pool = ProverPool::launch(&core.guardian, pool, prover).await;

@@ -9,7 +9,7 @@ use crate::actors::worker_registry::LeaseTimes;
 use crate::archive::{ArchiveSettings, ArchiveSslMode, ArchiveStore, RetentionRule, RetentionRules};
 use crate::config::{CircuitName, Config, SslMode};
 use crate::http::{AdminGate, HttpOptions};
-use crate::ledger::{ArchivePolicy, CircuitId, Policy, WorkerId};
+use crate::ledger::{ArchivePolicy, CircuitId, Policy, WORKER_CAPACITY_MAX, WorkerId};
 use crate::proof::{KeyStore, catalog};
 use crate::raft::{NodeId, RaftConfig};
 use crate::tls::ClusterToken;
@@ -142,12 +142,26 @@ pub(super) fn prover(store: KeyStore, config: &Config) -> Groth16Prover {
         .with_limits(Limits { threads: proving_threads(config), memory_bytes_max })
 }
 
-pub(super) fn profile(config: &Config) -> Result<WorkerProfile, NodeError> {
+/// How many leases a worker holds, when nobody says, for each proof that it makes at once.
+#[derive(Clone, Copy)]
+pub(super) enum Ahead {
+    /// One: what it cannot begin yet, another worker could.
+    Nothing,
+    /// Two: there is no other worker, and the next proof need not wait until the last one's is committed.
+    One,
+}
+
+pub(super) fn profile(config: &Config, ahead: Ahead) -> Result<WorkerProfile, NodeError> {
     let worker = WorkerId::new(config.worker.id.as_str())
         .map_err(|error| NodeError::Config(format!("worker.id {error}")))?;
     let slots = u32::try_from(slots(config)).unwrap_or(u32::MAX);
+    let usual = match ahead {
+        Ahead::Nothing => slots,
+        Ahead::One => slots.saturating_mul(2),
+    };
+    let usual = usual.min(WORKER_CAPACITY_MAX);
     let circuits = catalog::all().iter().filter_map(|spec| CircuitId::new(spec.name).ok()).collect();
-    Ok(WorkerProfile { worker, capacity: config.worker.capacity.unwrap_or(slots), circuits })
+    Ok(WorkerProfile { worker, capacity: config.worker.capacity.unwrap_or(usual), circuits })
 }
 
 pub(super) fn preload(config: &Config) -> Result<Vec<CircuitId>, NodeError> {

@@ -1,10 +1,11 @@
 //! `zkpnet bench service`: what of the prover's rate is left when its proofs are asked for through the service.
 //!
 //! A while of the prover alone, in this process, and a while of the service with as much work as it takes, in turns: what
-//! else the machine does meets both alike, and the medians of the rounds' ratios are what counts. It makes sense where
-//! this command and the service's only worker run on the same processors, as with `zkpnet dev`. The prover alone makes proofs
-//! and nothing else. What counts against the service: HTTP on both sides, the log, hashing the submitted paths, and that
-//! every proof is verified twice, by the worker and by the coordinator.
+//! else the machine does meets both alike, and the medians of the rounds' ratios are what counts. A first round does not count: in
+//! it the service makes the tables of a key that is used often; the prover alone has its tables from the start. It makes sense where
+//! this command and the service's only worker run on the same processors, as with `zkpnet dev`. The prover alone makes
+//! proofs that it verifies, as it gives out no others, and nothing else. What counts against the service: HTTP on both sides, the
+//! log, hashing the submitted paths, and that the coordinator verifies every proof once more.
 
 use super::connection::{Connection, Kind};
 use super::figures::{Faults, quartiles};
@@ -13,8 +14,6 @@ use super::statements::{Paths, Statements};
 use super::tasks::{Load, PAUSE, one_task};
 use super::{Failure, ServiceArgs, Verdict};
 use crate::cli::output::{Printer, print_note};
-use crate::proof::circuits::AnyCircuit;
-use crate::proof::groth16::Stop;
 use crate::proof::{CircuitInput, ProvingKey};
 use anyhow::Context;
 use rand_core::OsRng;
@@ -55,7 +54,15 @@ pub(super) async fn run(args: &ServiceArgs) -> Result<Verdict, Failure> {
     let load = Arc::new(Load { servers, statements: Statements::Paths(paths) });
     print_note(&format!("making a key for {}", args.circuit.name));
     let circuit = args.circuit;
-    let key = blocking(move || ProvingKey::generate(circuit, &mut OsRng)).await?;
+    let tables_bytes_max = u64::from(args.tables) << 20;
+    let make = move || -> anyhow::Result<ProvingKey> {
+        let key = ProvingKey::generate(circuit, &mut OsRng)?;
+        if tables_bytes_max > 0 {
+            key.make_tables(tables_bytes_max)?;
+        }
+        Ok(key)
+    };
+    let key = blocking(make).await?;
     let key = Arc::new(key.context("cannot make a key").map_err(Failure::Usage)?);
 
     // The service makes or loads its key for the first task that wants it, and the prover prepares for its first proof.
@@ -66,13 +73,17 @@ pub(super) async fn run(args: &ServiceArgs) -> Result<Verdict, Failure> {
 
     let (mut alone, mut served, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let mut faults = Faults::default();
-    for round in 1..=args.rounds {
+    for round in 0..=args.rounds {
         let (key, inputs) = (Arc::clone(&key), Arc::clone(&inputs));
         let (threads, duration) = (args.threads, args.duration);
         let rate = blocking(move || prover_alone(&key, &inputs, threads, duration)).await?;
         let rate = rate.context("the prover failed").map_err(Failure::Usage)?;
         let through = through_the_service(&load, args.load.concurrency, args.duration, &mut faults).await?;
-        print_note(&format!("round {round}: {rate:.2}/s alone, {through:.2}/s through the service"));
+        let what = if round == 0 { "to warm up".to_owned() } else { format!("round {round}") };
+        print_note(&format!("{what}: {rate:.2}/s alone, {through:.2}/s through the service"));
+        if round == 0 {
+            continue;
+        }
         alone.push(rate);
         served.push(through);
         ratios.push(through / rate);
@@ -80,7 +91,7 @@ pub(super) async fn run(args: &ServiceArgs) -> Result<Verdict, Failure> {
     let [ratio, alone_rate, served_rate] = [&ratios, &alone, &served].map(|values| quartiles(values));
     let report = json!({
         "circuit": args.circuit.name, "rounds": args.rounds, "threads": args.threads,
-        "concurrency": args.load.concurrency, "seconds": args.duration.as_secs_f64(),
+        "tables_mib": args.tables, "concurrency": args.load.concurrency, "seconds": args.duration.as_secs_f64(),
         "prover_per_second": alone, "service_per_second": served, "ratio": ratios,
         "ratio_quartiles": ratio, "errors": faults.json(),
     });
@@ -110,7 +121,7 @@ fn prover_alone(
     threads: usize,
     duration: Duration,
 ) -> anyhow::Result<f64> {
-    let prover = key.prover()?;
+    key.prover()?;
     let pools = (0..threads)
         .map(|_| rayon::ThreadPoolBuilder::new().num_threads(1).build())
         .collect::<Result<Vec<_>, _>>()?;
@@ -121,7 +132,7 @@ fn prover_alone(
             if Instant::now() >= time.ends {
                 break;
             }
-            prover.prove(AnyCircuit::with_input(key.circuit(), input)?, &mut OsRng, &Stop::new())?;
+            key.prove(input)?;
             proofs += u32::from(time.counts(Instant::now()));
         }
         Ok(proofs)

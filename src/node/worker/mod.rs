@@ -92,7 +92,7 @@ impl WorkerNode {
             .map_err(|source| NodeError::Folder { path: data_dir.clone(), source })?;
         parts::raise_file_limit();
         let store = KeyStore::open(&config.storage.keys_dir)?;
-        let profile = parts::profile(config)?;
+        let profile = parts::profile(config, parts::Ahead::Nothing)?;
         let preload = parts::preload(config)?;
         let coordinator = coordinator(config)?;
         let (guardian, given_up) = Guardian::launch();

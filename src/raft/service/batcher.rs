@@ -12,10 +12,15 @@ use crate::telemetry::table;
 use metrics::Histogram;
 use openraft::error::ClientWriteError;
 use openraft::raft::ClientWriteResponse;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+
+/// How long a command for which nobody waits is kept for others to share its entry with. The next proof of a worker that has enough
+/// to do begins when one has ended, and that one's result follows when it is verified, after some two milliseconds.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// A command that a majority has stored and this node has applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +52,14 @@ pub(super) struct Answer {
     queued_at: Instant,
     /// The room that the command takes among those that wait.
     _room: OwnedSemaphorePermit,
+}
+
+impl Proposal {
+    /// Whether nobody waits for it: a proof that begins does not, nor does who asked for it. A worker reports a result after it, and no
+    /// proof is made in so short a time.
+    const fn is_patient(&self) -> bool {
+        matches!(self.command, Command::StartAttempt { .. })
+    }
 }
 
 impl Answer {
@@ -99,16 +112,12 @@ impl Batcher {
     /// Runs until the queue is closed and empty.
     pub(super) async fn run(mut self) {
         let in_flight = Arc::new(Semaphore::new(self.limits.in_flight_max));
-        let mut left_over = None;
+        let mut ahead = VecDeque::new();
         while let Ok(permit) = in_flight.clone().acquire_owned().await {
-            let first = match left_over.take() {
-                Some(proposal) => proposal,
-                None => match self.queue.recv().await {
-                    Some(proposal) => proposal,
-                    None => return,
-                },
-            };
-            let (batch, answers) = self.collect(first, &mut left_over);
+            if !gather(&mut self.queue, &mut ahead, self.limits.commands_max).await {
+                return;
+            }
+            let (batch, answers) = self.collect(&mut ahead);
             if answers.is_empty() {
                 continue;
             }
@@ -134,12 +143,12 @@ impl Batcher {
     }
 
     /// Takes what waits, as far as an entry holds it; what does not fit begins the next one.
-    fn collect(&mut self, first: Proposal, left_over: &mut Option<Proposal>) -> (Batch, Vec<Answer>) {
+    fn collect(&mut self, ahead: &mut VecDeque<Proposal>) -> (Batch, Vec<Answer>) {
         let (mut commands, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let mut next = Some(first);
-        while let Some(proposal) = next {
+        while commands.len() < self.limits.commands_max {
+            let Some(proposal) = ahead.pop_front().or_else(|| self.queue.try_recv().ok()) else { break };
             if !commands.is_empty() && bytes + proposal.bytes > self.limits.bytes_max {
-                *left_over = Some(proposal);
+                ahead.push_front(proposal);
                 break;
             }
             let Proposal { command, bytes: command_bytes, mut answer } = proposal;
@@ -152,10 +161,29 @@ impl Batcher {
                 answers.push(answer);
                 bytes += command_bytes;
             }
-            next = if commands.len() < self.limits.commands_max { self.queue.try_recv().ok() } else { None };
         }
         (Batch::new(commands), answers)
     }
+}
+
+/// Waits until something is `ahead` for the next entry, and, while that is only what nobody waits for, a moment for company.
+/// `false` when the queue is closed and nothing is left.
+async fn gather(
+    queue: &mut mpsc::Receiver<Proposal>,
+    ahead: &mut VecDeque<Proposal>,
+    commands_max: usize,
+) -> bool {
+    if ahead.is_empty() {
+        ahead.extend(queue.recv().await);
+    }
+    let Some(until) = ahead.front().map(|first| first.answer.queued_at + PATIENCE) else { return false };
+    while ahead.len() < commands_max && ahead.back().is_some_and(Proposal::is_patient) {
+        match timeout_at(until, queue.recv()).await {
+            Ok(Some(proposal)) => ahead.push_back(proposal),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    true
 }
 
 type WriteResult<E> =
@@ -185,5 +213,71 @@ fn answer_committed(answers: Vec<Answer>, response: ClientWriteResponse<TypeConf
     // One reply per command, in order; an answer without a reply would say of itself that its outcome is unknown.
     for (answer, reply) in answers.into_iter().zip(response.data.replies) {
         answer.give(Ok(Committed { index, term, reply }));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Attempt, TaskId, TenantId, UnixMillis, WorkerId};
+
+    fn proposal(command: Command) -> Proposal {
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        Proposal { command, bytes: 1, answer: Answer::new(room, Box::new(drop)) }
+    }
+
+    fn start() -> Proposal {
+        let worker = WorkerId::new("worker-1").unwrap();
+        let (task, attempt, at) = (TaskId(uuid::Uuid::from_u128(1)), Attempt(1), UnixMillis(1));
+        proposal(Command::StartAttempt { task, attempt, worker, at })
+    }
+
+    fn cancel() -> Proposal {
+        let (task, at) = (TaskId(uuid::Uuid::from_u128(1)), UnixMillis(1));
+        proposal(Command::CancelTask { tenant: TenantId::DEFAULT, task, at })
+    }
+
+    fn kinds(ahead: &VecDeque<Proposal>) -> Vec<bool> {
+        ahead.iter().map(Proposal::is_patient).collect()
+    }
+
+    #[tokio::test]
+    async fn what_somebody_waits_for_goes_at_once_and_takes_along_what_was_patient() {
+        let (sender, mut queue) = mpsc::channel(8);
+        let mut ahead = VecDeque::new();
+        for proposal in [start(), start(), cancel(), start()] {
+            sender.try_send(proposal).unwrap();
+        }
+        assert!(gather(&mut queue, &mut ahead, 8).await);
+        assert_eq!(kinds(&ahead), [true, true, false]);
+        assert!(gather(&mut queue, &mut ahead, 8).await);
+        assert_eq!(kinds(&ahead), [true, true, false], "an entry that may go waits for nothing");
+    }
+
+    #[tokio::test]
+    async fn what_is_patient_goes_alone_when_nobody_comes() {
+        let (sender, mut queue) = mpsc::channel(8);
+        let mut ahead = VecDeque::new();
+        let queued = start();
+        let due = queued.answer.queued_at + PATIENCE;
+        sender.try_send(queued).unwrap();
+        assert!(gather(&mut queue, &mut ahead, 8).await);
+        assert_eq!(kinds(&ahead), [true]);
+        assert!(Instant::now() >= due, "it did not wait for company");
+    }
+
+    #[tokio::test]
+    async fn no_more_are_gathered_than_an_entry_takes_and_none_once_the_queue_is_closed() {
+        let (sender, mut queue) = mpsc::channel(8);
+        let mut ahead = VecDeque::new();
+        (0..3).for_each(|_| sender.try_send(start()).unwrap());
+        assert!(gather(&mut queue, &mut ahead, 2).await);
+        assert_eq!(ahead.len(), 2);
+        drop(sender);
+        ahead.clear();
+        assert!(gather(&mut queue, &mut ahead, 2).await);
+        ahead.clear();
+        assert!(!gather(&mut queue, &mut ahead, 2).await);
     }
 }

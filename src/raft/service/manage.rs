@@ -143,6 +143,14 @@ impl RaftService {
         self.inner.local.peers.reports()
     }
 
+    /// What every member last said of itself, this node included, and how old that is.
+    #[must_use]
+    pub fn reports(&self) -> BTreeMap<NodeId, (PeerReport, Duration)> {
+        let mut reports = self.peer_reports();
+        reports.insert(self.node(), (self.report(), Duration::ZERO));
+        reports
+    }
+
     /// The ledger's hash after an entry, if this node applied that one not long ago.
     #[must_use]
     pub fn state_hash_at(&self, index: LogIndex) -> Option<Digest> {

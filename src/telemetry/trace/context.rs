@@ -1,7 +1,7 @@
 //! Who a span belongs to: the identifiers of W3C Trace Context.
 
-use rand_core::{OsRng, RngCore};
 use std::fmt;
+use uuid::Uuid;
 
 /// A trace's id; never zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,10 +43,8 @@ impl TraceContext {
     /// A new trace without a span yet.
     #[must_use]
     pub fn new_trace() -> Self {
-        let mut bytes = [0; 16];
-        OsRng.fill_bytes(&mut bytes);
-        // Zero is no id; that it comes up will not happen.
-        let trace = TraceId(u128::from_be_bytes(bytes).max(1));
+        // Six of its bits are fixed, none of them among the last 56, of which the recommendation wants that they are random.
+        let trace = TraceId(Uuid::new_v4().as_u128());
         Self { trace, span: 0, is_sampled: super::export::is_new_trace_sampled(trace.0) }
     }
 
@@ -109,7 +107,7 @@ impl TraceContext {
 
     /// A new span of the same trace.
     pub(super) fn child(&self) -> Self {
-        Self { span: OsRng.next_u64().max(1), ..*self }
+        Self { span: Uuid::new_v4().as_u64_pair().1, ..*self }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The listening side: connections from other members, their handshakes, and their requests.
 //!
 //! A stranger may hold one of a few places for a few seconds, and is given a few kilobytes; whoever has shown that it belongs
-//! here may have some requests in hand, and is not read further while it has that many. Whatever is wrong with a connection
+//! here may have some requests in hand, and is read no more than a buffer further while it has that many. Whatever is wrong with a connection
 //! ends that connection and nothing else.
 
 use super::Shared;
@@ -16,7 +16,7 @@ use crate::tls::role_of;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{ReadHalf, WriteHalf};
+use tokio::io::{BufReader, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -92,6 +92,7 @@ async fn serve(
     };
     shared.reports.forget("connections");
     let (reader, writer) = tokio::io::split(stream);
+    let reader = BufReader::with_capacity(frame::READ_BYTES, reader);
     let (replies, outbox) = mpsc::channel(IN_FLIGHT_MAX);
     let mut writing = AbortOnDrop(tokio::spawn(write_replies(writer, outbox)));
     let reason = tokio::select! {
@@ -200,7 +201,7 @@ pub(super) async fn secure(shared: &Shared, tcp: TcpStream) -> Result<(Stream, C
 /// Reads requests and has each answered on a task of its own, until the connection fails.
 async fn answer(
     shared: &Arc<Shared>,
-    mut reader: ReadHalf<Stream>,
+    mut reader: BufReader<ReadHalf<Stream>>,
     who: Who,
     replies: mpsc::Sender<Vec<u8>>,
 ) -> WireError {

@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{ReadHalf, WriteHalf};
+use tokio::io::{BufReader, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -186,7 +186,8 @@ impl Lane {
         let pending = Arc::new(Pending::default());
         let (reader, mut writer) = tokio::io::split(stream);
         let bytes_max = self.shared.options.frame_bytes_max;
-        let mut replies = AbortOnDrop(tokio::spawn(read_replies(reader, pending.clone(), bytes_max)));
+        let mut replies =
+            AbortOnDrop(tokio::spawn(read_replies(BufReader::new(reader), pending.clone(), bytes_max)));
         let address = first.address.clone();
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut used = Instant::now();
@@ -269,7 +270,11 @@ fn refuse(outgoing: Outgoing, reason: &str) {
     let _ = outgoing.reply.send(Err(Failure::Unreachable(reason.to_owned())));
 }
 
-async fn read_replies(mut reader: ReadHalf<Stream>, pending: Arc<Pending>, bytes_max: u32) -> WireError {
+async fn read_replies(
+    mut reader: BufReader<ReadHalf<Stream>>,
+    pending: Arc<Pending>,
+    bytes_max: u32,
+) -> WireError {
     loop {
         match frame::read(&mut reader, bytes_max).await {
             Ok(message) => pending.heard(message),
