@@ -173,8 +173,7 @@ impl ClusterDesk {
 
 async fn view(raft: &RaftService) -> ClusterView {
     let (own, status) = (raft.node(), raft.status());
-    let mut reports = raft.peer_reports();
-    reports.insert(own, (raft.report(), Duration::ZERO));
+    let reports = raft.reports();
     let fresh: BTreeMap<NodeId, &PeerReport> = reports
         .iter()
         .filter(|(_, (_, age))| *age <= RaftService::REPORT_AGE_MAX)

@@ -2,6 +2,8 @@
 //!
 //! The pieces are made on a blocking thread and wait in a short queue. Whoever takes them too slowly loses the backup: as long
 //! as it is read, the ledger's file cannot reuse the space of what it drops, and grows.
+//!
+//! The desk knows when it last handed one out to its end. It does not know what became of it: who takes a backup checks it.
 
 use super::manifest::KeysIncluded;
 use super::take::{Sources, write};
@@ -11,7 +13,8 @@ use crate::raft::{ImageError, LedgerImage, RaftService};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -43,6 +46,18 @@ pub struct BackupDesk {
     store: KeyStore,
     data_key_print: String,
     room: Arc<Semaphore>,
+    latest: Latest,
+}
+
+/// When the latest backup was handed out to its end, in seconds since 1970; 0 while none was.
+#[derive(Clone, Debug, Default)]
+struct Latest(Arc<AtomicU64>);
+
+impl Latest {
+    fn is_now(&self) {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.0.store(since_epoch.as_secs(), Ordering::Relaxed);
+    }
 }
 
 /// A backup that is being taken; dropping it ends it.
@@ -50,6 +65,7 @@ pub struct BackupDesk {
 pub struct BackupPieces {
     pieces: mpsc::Receiver<Piece>,
     has_ended: bool,
+    latest: Latest,
 }
 
 #[derive(Debug)]
@@ -75,6 +91,7 @@ impl BackupPieces {
             Some(Piece::Bytes(bytes)) => Some(Ok(bytes)),
             Some(Piece::End) => {
                 self.has_ended = true;
+                self.latest.is_now();
                 None
             }
             None => {
@@ -89,7 +106,14 @@ impl BackupDesk {
     /// A desk for the node of this ledger, these keys and this data key's print.
     #[must_use]
     pub fn new(raft: RaftService, store: KeyStore, data_key_print: String) -> Self {
-        Self { raft, store, data_key_print, room: Arc::new(Semaphore::new(1)) }
+        Self { raft, store, data_key_print, room: Arc::new(Semaphore::new(1)), latest: Latest::default() }
+    }
+
+    /// When the latest backup of this node was handed out to its end, in seconds since 1970; 0 before the first since the process
+    /// began.
+    #[must_use]
+    pub fn latest_unix_seconds(&self) -> u64 {
+        self.latest.0.load(Ordering::Relaxed)
     }
 
     /// Begins a backup of everything that was acknowledged up to now.
@@ -106,7 +130,7 @@ impl BackupDesk {
         let work = Work { desk: self.clone(), image, keys, sender, _permit: permit };
         // Detached: who asked may go, and the thread notices when it has a piece to hand on.
         drop(self.raft.run_blocking(move || work.run()));
-        Ok(BackupPieces { pieces, has_ended: false })
+        Ok(BackupPieces { pieces, has_ended: false, latest: self.latest.clone() })
     }
 
     /// Refuses before the first byte what would fail at the last. Circuits never go, so those of now are those of the image.

@@ -6,6 +6,7 @@
 
 use super::state::AppState;
 use crate::actors::tasks::messages::HealthView;
+use crate::backup::BackupDesk;
 use crate::telemetry::{self, Page, table};
 use actix_web::{HttpResponse, web};
 
@@ -16,9 +17,11 @@ use actix_web::{HttpResponse, web};
 )]
 pub(super) async fn metrics(state: web::Data<AppState>) -> HttpResponse {
     let recorded = state.metrics.render();
+    let backup_taken = state.backups.as_ref().map_or(0, BackupDesk::latest_unix_seconds);
     let health = state.tasks.health().await;
     metrics_page(recorded, move |page| {
         page.value(&table::UP, u64::from(health.is_ok()));
+        page.value(&table::BACKUP_TAKEN, backup_taken);
         if let Ok(view) = &health {
             write_node(page, view);
         }

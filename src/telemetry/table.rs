@@ -199,6 +199,10 @@ metrics! {
         ARCHIVE_BATCH_DURATION: REQUEST_TIMES, "zkpnet_archive_batch_duration_seconds", COORDINATOR, only with "a database";
             "From reading a batch out of the ledger to its commit in the database."
     }
+    section "Backups" {
+        BACKUP_TAKEN: GAUGE, "zkpnet_backup_taken_timestamp_seconds", COORDINATOR;
+            "When a backup was last taken from this node to its end, in seconds since 1970; 0 before the first since it was started."
+    }
     section "Storage" {
         STORAGE_FREE: GAUGE, "zkpnet_storage_free_bytes", WITH_DATA;
             "Bytes that may still be written to the file system of the data folder."

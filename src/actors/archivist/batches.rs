@@ -4,10 +4,9 @@
 use super::{ArchiveParts, Parts};
 use crate::archive::{ArchiveError, ArchiveItem, Claim, CoordinatorRow, ItemContent};
 use crate::ledger::{ArchiveStanding, BodyKey, Command, Ledger, OutboxContent, TaskState, Term};
-use crate::raft::{NodeId, PeerReport, Standing};
+use crate::raft::Standing;
 use crate::telemetry::table;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -258,11 +257,9 @@ impl Parts {
     /// The members, as they said of themselves.
     fn coordinators(&self, term: Term) -> Vec<CoordinatorRow> {
         let leader = self.service.status().leader.map(|leader| leader.id);
-        let mut reports: BTreeMap<NodeId, PeerReport> =
-            self.service.peer_reports().into_iter().map(|(node, (report, _))| (node, report)).collect();
-        reports.insert(self.service.node(), self.service.report());
+        let reports = self.service.reports();
         let rows = self.service.members().into_iter().map(|member| {
-            let report = reports.get(&member.id);
+            let report = reports.get(&member.id).map(|(report, _)| report);
             CoordinatorRow {
                 node: member.id.0,
                 http_address: report.map(|report| report.http_address.clone()).unwrap_or_default(),
