@@ -28,6 +28,14 @@ need() { # need COMMAND PACKAGE, or need 'PATTERN OF A PATH' PACKAGE
     if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
         step "installing $2"
         apt-get update -qq && apt-get install -y -qq "$2" > /dev/null
+        # Debian starts the servers that it installs. The tests make servers of their own, and need the ports.
+        case "$2" in
+            postgresql | prometheus | haproxy | nginx-light)
+                if [ -d /run/systemd/system ]; then
+                    systemctl disable --now --quiet "${2%-light}" 2> /dev/null || true
+                fi
+                ;;
+        esac
     fi
     have "$1" || { echo "missing: $1 (Debian package $2)" >&2; exit 1; }
 }

@@ -58,8 +58,8 @@ binary() {
 
 # is_running NAME: whether the process of that name, which an earlier call started, runs.
 is_running() {
-  local pid_file=$data/run/$1.pid
-  [ -f "$pid_file" ] && kill -0 "$(cat "$pid_file")" 2>/dev/null
+  local pid_file=$data/run/$1.pid pid
+  [ -f "$pid_file" ] && read -r pid <"$pid_file" && kill -0 "$pid" 2>/dev/null
 }
 
 # launch NAME COMMAND…: starts a process in the background; its words go to a log of its name.
@@ -147,10 +147,12 @@ stop_all() {
   stop_together coordinator
 }
 
-# wait_until_ready: comes back when the gateway takes tasks, or ends with the logs' last words.
+# wait_until_ready: comes back when the gateway takes tasks, or ends with the logs' last words. What it waits for is in the background:
+# bash does not hear a Ctrl-C that comes just as a command in the foreground ends by itself.
 wait_until_ready() {
-  local tries=0 name
-  until "$(binary)" healthcheck --ready --server "http://127.0.0.1:$gateway_port" >/dev/null 2>&1; do
+  local tries=0 name program
+  program=$(binary)
+  until { "$program" healthcheck --ready --server "http://127.0.0.1:$gateway_port" >/dev/null 2>&1 & wait $!; }; do
     for name in coordinator-1 coordinator-2 coordinator-3 gateway; do
       if ! is_running "$name"; then
         echo "$name has ended; the end of its log:" >&2
@@ -163,7 +165,7 @@ wait_until_ready() {
       echo "the cluster did not become ready in time; see $data/log" >&2
       exit 1
     fi
-    sleep 0.1
+    sleep 0.1 & wait $!
   done
 }
 

@@ -193,6 +193,45 @@ async fn a_database_that_was_put_back_gets_again_what_the_ledger_still_has() {
 }
 
 #[actix_rt::test]
+async fn what_the_ledger_forgot_and_a_database_lost_is_unknown_and_everything_else_goes_on() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let policy = Policy { retention_count: 0, ..quick_policy() };
+    let options = Options { policy, archive: Some(archive(&server, 100)), ..Options::default() };
+    let rig = Rig::single_with(folder.path(), Worker::None, options).await;
+    let end_one = async || {
+        let task = rig.submit(1).await;
+        cancel(&rig, task).await.unwrap();
+        forgotten(&rig, task).await;
+        task
+    };
+    let kept = end_one().await;
+    let position = server.sql(DATABASE, "SELECT position FROM archive_cursor");
+    let lost = end_one().await;
+    // A stand-by takes over that had not been sent the last batch.
+    server.sql(
+        DATABASE,
+        &format!(
+            "BEGIN; DELETE FROM tasks WHERE id = '{}'; UPDATE archive_cursor SET position = {position}; COMMIT",
+            lost.0
+        ),
+    );
+    let later = end_one().await;
+    archived_all(&rig).await;
+    assert_eq!(get(&rig, lost).await.unwrap_err(), TaskError::UnknownTask(lost));
+    for task in [kept, later] {
+        assert_eq!(get(&rig, task).await.unwrap().task.status(), TaskStatus::Cancelled);
+    }
+    let (listed, next) = list(&rig, &TaskFilter::default(), None, 10).await;
+    assert_eq!((listed.iter().map(|task| task.id).collect::<Vec<_>>(), next), (vec![later, kept], None));
+    poll_until("the health is well again", async || {
+        let archive = rig.tasks.health().await.unwrap().archive;
+        (archive.error.is_none() && archive.lag == 0).then_some(())
+    })
+    .await;
+    rig.stop().await;
+}
+
+#[actix_rt::test]
 async fn with_another_database_in_the_place_of_the_first_lists_show_what_the_ledger_has() {
     let (server, folder) = (server(), tempfile::tempdir().unwrap());
     let policy = Policy { retention_count: 100, ..quick_policy() };

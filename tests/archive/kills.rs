@@ -1,34 +1,16 @@
 //! The server is killed while batches are written: cursor and rows agree afterwards, and what was answered is there.
 
 use crate::postgres::{Postgres, Stop};
-use crate::support::{completed, items};
+use crate::support::{BATCH, write_on};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use zkpnet::archive::{ArchiveStore, Claim};
+use zkpnet::archive::ArchiveStore;
 use zkpnet::ledger::Term;
-
-const BATCH: u64 = 40;
 
 fn rounds() -> u64 {
     std::env::var("ZKPNET_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
-}
-
-/// Writes batches until one fails; tells each position that was answered.
-async fn write_on(store: ArchiveStore, mut claim: Claim, answered: mpsc::UnboundedSender<u64>) {
-    loop {
-        let from = claim.position;
-        let tasks: Vec<_> = (from + 1..=from + BATCH).map(completed).collect();
-        match store.write_batch(&claim, from, &items(from, &tasks)).await {
-            Ok(advanced) => claim = advanced,
-            Err(failure) => {
-                assert!(failure.is_unavailable(), "{failure}");
-                return;
-            }
-        }
-        answered.send(claim.position).unwrap();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,6 +19,7 @@ mod migrations;
 mod plans;
 mod retention;
 mod round_trips;
+mod standby;
 mod support;
 mod tls;
 mod views;

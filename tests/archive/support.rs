@@ -3,8 +3,9 @@
 use crate::postgres::{Postgres, PostgresOptions};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use tokio::sync::mpsc;
 use uuid::Uuid;
-use zkpnet::archive::{ArchiveItem, ArchiveSettings, ArchiveStore, ItemContent};
+use zkpnet::archive::{ArchiveItem, ArchiveSettings, ArchiveStore, Claim, ItemContent};
 use zkpnet::ledger::{
     Attempt, AttemptEnd, AttemptRecord, CircuitId, Digest, FailureCause, FailureKind, FailureReason,
     Priority, Task, TaskId, TaskState, TaskStatus, TenantId, Timings, UnixMillis, WorkerId,
@@ -128,4 +129,23 @@ pub(crate) fn proof_of(task: &Task) -> Option<Vec<u8>> {
 pub(crate) fn items(from: u64, tasks: &[Task]) -> Vec<ArchiveItem> {
     let content = |task: &Task| ItemContent::Task { task: Box::new(task.clone()), proof: proof_of(task) };
     (from + 1..).zip(tasks).map(|(position, task)| ArchiveItem { position, content: content(task) }).collect()
+}
+
+/// Tasks in a batch of [`write_on`].
+pub(crate) const BATCH: u64 = 40;
+
+/// Writes batches until one fails; tells each position that was answered.
+pub(crate) async fn write_on(store: ArchiveStore, mut claim: Claim, answered: mpsc::UnboundedSender<u64>) {
+    loop {
+        let from = claim.position;
+        let tasks: Vec<_> = (from + 1..=from + BATCH).map(completed).collect();
+        match store.write_batch(&claim, from, &items(from, &tasks)).await {
+            Ok(advanced) => claim = advanced,
+            Err(failure) => {
+                assert!(failure.is_unavailable(), "{failure}");
+                return;
+            }
+        }
+        answered.send(claim.position).unwrap();
+    }
 }

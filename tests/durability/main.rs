@@ -7,4 +7,5 @@ mod support;
 
 mod demo;
 mod kill;
+mod local_cluster;
 mod shutdown;

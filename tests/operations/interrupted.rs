@@ -1,12 +1,12 @@
 //! Backups and restores that do not come to their end.
 
-use crate::lab::{Entrance, Lab, field, inspected, said_with, submit_until_taken};
+use crate::lab::{Entrance, Lab, Place, field, inspected, said_with, submit_until_taken};
 use crate::support::{poll_until, zkpnet};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zkpnet::raft::Refounding;
 
 /// Answers one request with `answer`, and gives the connection.
@@ -25,6 +25,15 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
+/// When the coordinator says that a backup was last taken from it, in seconds since 1970.
+fn taken_at(place: &Place) -> f64 {
+    let page = place.client().get("/metrics").unwrap().body;
+    let lines = page.as_str().unwrap().lines();
+    let value =
+        lines.filter_map(|line| line.strip_prefix("zkpnet_backup_taken_timestamp_seconds ")).next_back();
+    value.unwrap_or_else(|| panic!("it does not say: {page}")).parse().unwrap()
+}
+
 const HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
@@ -36,7 +45,10 @@ fn an_interrupted_backup_leaves_no_file_of_its_name_and_a_later_one_takes_it() {
     lab.ready(&place);
     submit_until_taken(&place.client(), 1);
     let whole = lab.path("whole.zkpbak");
+    assert_eq!(taken_at(&place), 0.0);
+    let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     said_with(0, &lab.backup(&place, &whole));
+    assert!(taken_at(&place) >= before as f64, "a whole backup was taken");
     let bytes = std::fs::read(&whole).unwrap();
     let (file, part) = (lab.path("cluster.zkpbak"), lab.path("cluster.zkpbak.part"));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -124,11 +136,13 @@ fn one_backup_is_taken_at_a_time_and_a_reader_who_stalls_loses_it() {
     let said = said_with(3, &lab.backup(&place, &lab.path("second.zkpbak")));
     assert!(said.contains("another backup of this node is under way"), "{said}");
     // Nobody reads on. The node gives the backup up, and takes the next.
-    let file = lab.path("third.zkpbak");
     poll_until("the stalled backup to be given up", || {
-        lab.backup(&place, &file).status.success().then_some(())
+        process.said().contains("a backup was given up").then_some(())
     });
-    assert!(process.said().contains("a backup was given up"), "nobody was told of it");
+    assert_eq!(taken_at(&place), 0.0, "none of them was whole");
+    let file = lab.path("third.zkpbak");
+    poll_until("the next to be taken", || lab.backup(&place, &file).status.success().then_some(()));
+    assert!(taken_at(&place) > 0.0);
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) struct Place {
     pub(crate) name: String,
     pub(crate) http: u16,
     grpc: u16,
-    raft: u16,
+    pub(crate) raft: u16,
     pub(crate) data: PathBuf,
 }
 
@@ -45,10 +45,11 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM, and waits.
+    /// SIGTERM, and waits for an end in order.
     pub(crate) fn stop(mut self) {
         Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        poll_until("the process to end", || self.child.try_wait().unwrap());
+        let status = poll_until("the process to end", || self.child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(0), "it said:\n{}", self.said());
     }
 
     /// What it has said so far.

@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "../support/postgres.rs"]
+mod postgres;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod archived;
 mod damage;
 mod interrupted;
 mod lab;
@@ -13,3 +16,4 @@ mod majority_lost;
 mod old_files;
 mod restored;
 mod rules;
+mod upgraded;

@@ -24,15 +24,15 @@ const CIRCUIT: &str = "merkle-poseidon-4";
 /// Longer than the fixture is wanted: a test must not find its tasks forgotten.
 const RETENTION_MS: u64 = 3650 * 24 * 3600 * 1000;
 
-fn fixture() -> PathBuf {
+pub(crate) fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/formats-0.1.0")
 }
 
-fn expected() -> Value {
+pub(crate) fn expected() -> Value {
     serde_json::from_str(&std::fs::read_to_string(fixture().join("expected.json")).unwrap()).unwrap()
 }
 
-fn tar(args: &[&str], folder: &Path) {
+pub(crate) fn tar(args: &[&str], folder: &Path) {
     let done = Process::new("tar").args(args).current_dir(folder).status().unwrap();
     assert!(done.success(), "tar {args:?}");
 }

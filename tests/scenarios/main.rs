@@ -15,6 +15,7 @@ mod support;
 mod all_killed;
 mod anything;
 mod database_cut_off;
+mod database_failed_over;
 mod database_full;
 mod database_killed;
 mod database_leaders;

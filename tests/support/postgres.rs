@@ -20,6 +20,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// The superuser that every server has. Over TCP it must say [`PASSWORD`], on the socket nothing.
 pub(crate) const USER: &str = "zkp_user";
 pub(crate) const PASSWORD: &str = "zkp-p4ss 'word";
+/// What a stand-by calls itself.
+const STANDBY: &str = "standby";
 
 /// How a server is to be.
 pub(crate) struct PostgresOptions {
@@ -88,19 +90,78 @@ impl Postgres {
 
     /// The same, otherwise.
     pub(crate) fn start_with(options: PostgresOptions) -> Self {
+        let mut server = Self::placed(options);
+        server.initialise();
+        server.start();
+        server
+    }
+
+    /// One that has nothing but its folder.
+    fn placed(options: PostgresOptions) -> Self {
         let parent = options.parent.clone().unwrap_or_else(std::env::temp_dir);
         let folder = tempfile::Builder::new().prefix("zkpnet-pg-").tempdir_in(parent).unwrap();
-        let mut server = Self {
+        Self {
             programs: programs(),
             folder,
             port: options.port.unwrap_or(0),
             options,
             account: account(),
             running: None,
-        };
-        server.initialise();
-        server.start();
-        server
+        }
+    }
+
+    /// Makes a stand-by of this server, which streams from it, and starts it. `options` say where; what is in the files is this one's.
+    pub(crate) fn start_standby(&self, options: PostgresOptions) -> Self {
+        let mut standby = Self::placed(options);
+        standby.give(standby.folder.path(), 0o700);
+        let mut copy = standby.command("pg_basebackup");
+        copy.args([
+            "--wal-method=stream",
+            "--checkpoint=fast",
+            "--write-recovery-conf",
+            "--no-sync",
+            "--pgdata",
+        ]);
+        copy.arg(standby.data()).arg("--dbname").arg(format!(
+            "host={} port={} user={USER} application_name={STANDBY}",
+            self.folder.path().display(),
+            self.port
+        ));
+        succeed(&mut copy);
+        // What this server was told later stands in a file that is read after the other, and was copied, too.
+        let told = standby.data().join("postgresql.auto.conf");
+        let lines = fs::read_to_string(&told).unwrap();
+        let lines: Vec<&str> = lines.lines().filter(|line| !line.starts_with("synchronous_")).collect();
+        let place = format!(
+            "unix_socket_directories = '{}'\nlisten_addresses = '{}'\n",
+            standby.folder.path().display(),
+            standby.options.listen
+        );
+        fs::write(&told, format!("{}\n{place}", lines.join("\n"))).unwrap();
+        standby.start();
+        standby
+    }
+
+    /// Has commits wait from now on until the stand-by has stored them, too; the stand-by must be there.
+    pub(crate) fn wait_for_standby(&self) {
+        self.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'"));
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        self.wait_for("SELECT coalesce(max(sync_state), 'none') FROM pg_stat_replication", "sync");
+    }
+
+    /// Makes a server of its own of a stand-by.
+    pub(crate) fn promote(&self) {
+        let mut promote = self.command("pg_ctl");
+        succeed(promote.args(["promote", "--wait", "--pgdata"]).arg(self.data()));
+        self.wait_for("SELECT pg_is_in_recovery()", "f");
+    }
+
+    fn wait_for(&self, sql: &str, answer: &str) {
+        let deadline = Instant::now() + LIMIT;
+        while self.sql_as_any("postgres", sql, "") != answer {
+            assert!(Instant::now() < deadline, "not {answer}: {sql}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn initialise(&self) {
@@ -162,6 +223,13 @@ impl Postgres {
         }
     }
 
+    /// The same for one that may run.
+    pub(crate) fn start_if_stopped(&mut self) {
+        if self.running.is_none() {
+            self.start();
+        }
+    }
+
     fn spawn(&self) -> Running {
         let mut words = self.options.launcher.clone();
         words.push("setpriv".to_owned());
@@ -215,12 +283,10 @@ impl Postgres {
         let value = if is_read_only { "on" } else { "off" };
         self.sql("postgres", &format!("ALTER SYSTEM SET default_transaction_read_only = {value}"));
         self.sql("postgres", "SELECT pg_reload_conf()");
-        let deadline = Instant::now() + LIMIT;
-        let setting = "SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'";
-        while self.sql_as_any("postgres", setting, "") != value {
-            assert!(Instant::now() < deadline, "the setting was not taken");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.wait_for(
+            "SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'",
+            value,
+        );
     }
 
     /// Makes a database.

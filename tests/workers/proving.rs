@@ -1,12 +1,16 @@
 //! The ordinary life of a worker, its drain, and two processes of one name.
 
-use crate::provers::{Gate, real_prover, shared_keys};
+use crate::provers::{Gate, Scripted, real_prover, shared_keys};
 use crate::remote::{Guards, Remote, open_one, reach};
 use crate::support::{LIMIT, LONG_LEASE, Rig, Worker, poll_until};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use zkpnet::actors::prover_pool::{Groth16Prover, ProofMaker as _};
 use zkpnet::actors::session::Spool;
-use zkpnet::ledger::{Incarnation, TaskStatus, WorkerId, WorkerState};
+use zkpnet::actors::tasks::messages::Cancel;
+use zkpnet::ledger::{Incarnation, TaskStatus, TenantId, WorkerId, WorkerState};
+use zkpnet::proof::KeyStore;
 
 async fn in_progress(rig: &Rig, task: zkpnet::ledger::TaskId) {
     rig.ledger_says("it has begun", |ledger| {
@@ -112,6 +116,43 @@ async fn a_second_running_process_of_a_name_is_told_to_take_another_one() {
     assert_eq!((status.incarnation, status.problem), (Some(Incarnation(1)), None));
     let task = rig.submit(1).await;
     assert_eq!(rig.ended(task).await.task.status(), TaskStatus::Completed);
+    port.stop(Duration::ZERO).await;
+    rig.stop().await;
+}
+
+/// Its task is withdrawn while a proof is under way: the prover is told so over the network and ends between two phases,
+/// nothing is reported, and the worker's only thread is there for the next task.
+#[actix_rt::test]
+async fn a_proof_that_nobody_wants_any_more_ends_while_it_is_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
+    let port = open_one(&rig, shared_keys(), Guards::default()).await;
+    // One that remembers no proof would have to make it.
+    let forgetful = Groth16Prover::new(KeyStore::open(shared_keys()).unwrap());
+    let (sender, outcome) = mpsc::channel();
+    let prover = Scripted::prover(move |call, request, real| {
+        if call > 0 {
+            return real.make(request);
+        }
+        let began = Instant::now();
+        while !request.stop.is_stopped() && began.elapsed() < LIMIT {
+            std::thread::yield_now();
+        }
+        let made = forgetful.make(request);
+        sender.send(made.as_ref().map(drop).map_err(|cause| cause.message().to_owned())).unwrap();
+        made
+    });
+    let remote = Remote::start("worker-1", reach(&port.addr(), Guards::default()), prover).await;
+    let unwanted = rig.submit(1).await;
+    in_progress(&rig, unwanted).await;
+    rig.tasks.cancel(Cancel { tenant: TenantId::DEFAULT, task: unwanted }).await.unwrap();
+    let next = rig.submit(2).await;
+    assert_eq!(rig.ended(next).await.task.status(), TaskStatus::Completed);
+    assert_eq!(outcome.try_recv().unwrap(), Err("the proof was given up".to_owned()));
+    assert_eq!(rig.view(unwanted).await.task.status(), TaskStatus::Cancelled);
+    poll_until("nothing is in hand", async || (remote.session.status().leases == 0).then_some(())).await;
+    assert_eq!((rig.counters().tasks_completed, remote.session.unreported()), (1, vec![]));
+    remote.end().await;
     port.stop(Duration::ZERO).await;
     rig.stop().await;
 }

@@ -95,7 +95,7 @@ impl Cluster {
         let mut cluster = Self {
             processes: BTreeMap::new(),
             database: None,
-            variables: plan.coordinator_variables.clone(),
+            variables: Vec::new(),
             lab: Lab::new(),
             founders: coordinators.clone(),
             coordinators,
@@ -111,8 +111,10 @@ impl Cluster {
             let folder = cluster.folder().join("postgres");
             let database = Database::start(&mut cluster.lab, &folder, plan.database_disk_mebibytes);
             cluster.database = Some(database);
-            cluster.variables.extend(Database::variables());
+            cluster.variables = Database::variables();
         }
+        // After what an archive wants, so that a scenario may have it otherwise.
+        cluster.variables.extend(plan.coordinator_variables.clone());
         for host in cluster.coordinators.clone() {
             let config = cluster.configs().founder(&host);
             cluster.add("coordinator", &host, &config, &cluster.variables.clone());

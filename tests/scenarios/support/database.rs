@@ -22,6 +22,8 @@ const CATCH_UP: Duration = Duration::from_secs(90);
 /// A running server. What it runs on is unmounted after it has ended.
 pub(crate) struct Database {
     server: Postgres,
+    standby: Option<(String, Postgres)>,
+    standbys: usize,
     pub(crate) disk: Option<SmallDisk>,
 }
 
@@ -44,7 +46,39 @@ impl Database {
         };
         let server = Postgres::start_with(options);
         server.create_database(DATABASE);
-        Self { server, disk }
+        Self { server, standby: None, standbys: 0, disk }
+    }
+
+    /// Makes a stand-by on a host of its own. A commit waits for it if it is synchronous.
+    pub(crate) fn add_standby(&mut self, lab: &mut Lab, is_synchronous: bool) {
+        self.standbys += 1;
+        let host = format!("{HOST}-{}", self.standbys + 1);
+        lab.add_host(&host);
+        let standby = self.server.start_standby(PostgresOptions {
+            listen: lab.address(&host).parse().unwrap(),
+            port: Some(5432),
+            launcher: lab.launcher(&host),
+            ..PostgresOptions::default()
+        });
+        if is_synchronous {
+            self.server.wait_for_standby();
+        }
+        self.standby = Some((host, standby));
+    }
+
+    /// The stand-by.
+    pub(crate) fn standby(&mut self) -> &mut Postgres {
+        &mut self.standby.as_mut().expect("a stand-by").1
+    }
+
+    /// The server is killed, its stand-by takes its place, and its name.
+    pub(crate) fn fail_over(&mut self, lab: &mut Lab) {
+        self.server.stop(Stop::Kill);
+        let (host, mut standby) = self.standby.take().expect("a stand-by");
+        standby.start_if_stopped();
+        standby.promote();
+        self.server = standby;
+        lab.move_name(HOST, &host);
     }
 
     /// What every coordinator is told.

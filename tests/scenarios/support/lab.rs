@@ -4,6 +4,7 @@
 //! The switch is a bridge in a namespace of its own: rules that the machine has for its own bridges (Docker drops what it does
 //! not know) do not reach it. The test itself stands at `.1` and reaches every host, whatever is cut between them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,6 +16,8 @@ const NETWORKS: u8 = 64;
 pub(crate) struct Lab {
     number: u8,
     hosts: Vec<String>,
+    /// Names that were moved to another host.
+    moved: BTreeMap<String, String>,
     /// Held locked while the network is in use; whoever gets the lock may clear away what a killed test left behind.
     _lock: File,
 }
@@ -29,7 +32,7 @@ impl Lab {
             if lock.try_lock().is_err() {
                 continue;
             }
-            let lab = Self { number, hosts: Vec::new(), _lock: lock };
+            let lab = Self { number, hosts: Vec::new(), moved: BTreeMap::new(), _lock: lock };
             lab.clear();
             lab.build_switch();
             return lab;
@@ -54,9 +57,20 @@ impl Lab {
         run("ip", &["-n", &space, "address", "add", &format!("{}/24", self.address(name)), "dev", "eth0"]);
         run("ip", &["-n", &space, "link", "set", "eth0", "up"]);
         run("ip", &["-n", &space, "link", "set", "lo", "up"]);
+        self.write_names();
+    }
+
+    /// Has a name resolve to another host from now on; connections that are open stay where they are.
+    pub(crate) fn move_name(&mut self, name: &str, host: &str) {
+        self.moved.insert(name.to_owned(), host.to_owned());
+        self.write_names();
+    }
+
+    fn write_names(&self) {
         let mut names = "127.0.0.1 localhost\n".to_owned();
-        for host in &self.hosts {
-            names.push_str(&format!("{} {host}\n", self.address(host)));
+        for name in &self.hosts {
+            let host = self.moved.get(name).unwrap_or(name);
+            names.push_str(&format!("{} {name}\n", self.address(host)));
         }
         // `ip netns exec` lays this file over /etc/hosts; it is rewritten in place, so that running processes see new hosts.
         for host in &self.hosts {
