@@ -6,6 +6,11 @@
 //! Refused: two members of one name, a second store under one number, the promotion of a member that lags or is out of
 //! reach (it could cost the majority), and changes that leave no voter, or too few that answer. Every change waits for a
 //! majority, for a limited time.
+//!
+//! **A change counts when it is committed.** A leader's own log has it earlier, and both halves of a change of voters: whoever
+//! took a member for a voter then, and stopped the leader, might leave behind a cluster that cannot elect another one. What is
+//! told ([`list`]) is the applied membership, and of a change in the middle what it was before. A leader that goes, or gives
+//! up waiting, between the halves leaves the change for any leader to end ([`look_after`]).
 
 use super::error::AdminError;
 use super::files::lock;
@@ -60,25 +65,26 @@ pub struct MemberStatus {
     pub lag: Option<u64>,
 }
 
-/// All members, by number.
+/// All members, by number, as a majority has them.
 pub(super) fn list(local: &Local) -> Vec<MemberStatus> {
-    let (voters, members) = local.membership();
+    let stored = local.stores.ledger.membership();
+    let voters = stored.membership().get_joint_config().first();
     let is_leader = local.is_openraft_leader();
     let last = local.metrics.borrow().last_log_index;
-    let status = |(id, member): (NodeId, Member)| {
-        let is_voter = voters.iter().any(|set| set.contains(&id));
+    let status = |(&id, member): (&NodeId, &Member)| {
+        let is_voter = voters.is_some_and(|voters| voters.contains(&id));
         let matched = if is_leader && id == local.node { last } else { transfer::matched(local, id) };
         MemberStatus {
             id,
-            name: member.name,
-            address: member.address,
+            name: member.name.clone(),
+            address: member.address.clone(),
             standing: if is_voter { Standing::Voter } else { Standing::Learner },
             store: member.store,
             matched: matched.map(LogIndex),
             lag: last.filter(|_| is_leader).map(|last| last.saturating_sub(matched.unwrap_or(0))),
         }
     };
-    members.into_iter().map(status).collect()
+    stored.nodes().map(status).collect()
 }
 
 /// Admits a learner. Asked again for the same store it gives the same number, and notes a new address.
@@ -223,10 +229,12 @@ pub(super) async fn admit(local: &Local, request: AdmitRequest) -> AdmitReply {
     }
 }
 
-/// Promotes admitted learners as they catch up, while this node leads; runs until it is aborted.
-pub(super) async fn promote_admitted(local: Arc<Local>) {
+/// Promotes admitted learners as they catch up, and ends changes of voters that were left in the middle, while this node leads;
+/// runs until it is aborted.
+pub(super) async fn look_after(local: Arc<Local>) {
     loop {
         tokio::time::sleep(PROMOTE_EVERY).await;
+        end_half_made_change(&local).await;
         let admitted = lock(&local.admitted).clone();
         for id in admitted {
             let is_over = match find(&local, id) {
@@ -245,6 +253,22 @@ pub(super) async fn promote_admitted(local: Arc<Local>) {
                 lock(&local.admitted).remove(&id);
             }
         }
+    }
+}
+
+/// Makes the second half of a change of voters whose first half is committed, when nobody is about to. Of a removal the vote
+/// goes, and the member stays as a learner.
+async fn end_half_made_change(local: &Local) {
+    if local.stores.ledger.membership().membership().get_joint_config().len() < 2 {
+        return;
+    }
+    let Ok(_admin) = local.admin.try_lock() else { return };
+    if !local.is_openraft_leader() || local.membership().0.len() < 2 {
+        return;
+    }
+    match change(local, ChangeMembers::AddVoterIds(BTreeSet::new()), true).await {
+        Ok(()) => tracing::info!("ended a change of voters that was left in the middle"),
+        Err(error) => tracing::warn!(%error, "a change of voters is still in the middle"),
     }
 }
 

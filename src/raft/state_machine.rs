@@ -58,6 +58,8 @@ struct Core {
     ledger: Arc<RwLock<Ledger>>,
     hash: Arc<Mutex<StateHash>>,
     pending: Pending,
+    /// A copy of the state's, for readers: the state's lock is held while files are written.
+    membership: Arc<Mutex<StoredMembership>>,
     state: Mutex<State>,
     events: EventSink,
     has_failed: AtomicBool,
@@ -151,6 +153,7 @@ impl StateMachine {
                 ledger: Arc::new(RwLock::new(ledger)),
                 hash: Arc::new(Mutex::new(hash)),
                 pending: Arc::default(),
+                membership: Arc::new(Mutex::new(progress.membership.clone())),
                 state: Mutex::new(State { progress, ..State::default() }),
                 events,
                 has_failed: AtomicBool::new(false),
@@ -172,6 +175,7 @@ impl StateMachine {
             ledger: self.core.ledger.clone(),
             hash: self.core.hash.clone(),
             pending: self.core.pending.clone(),
+            membership: self.core.membership.clone(),
             store: Arc::downgrade(&self.core),
             failure: self.core.failure.clone(),
             path: self.core.store.file.path.clone(),
@@ -252,7 +256,9 @@ impl Core {
             match &entry.payload {
                 EntryPayload::Blank => {}
                 EntryPayload::Membership(membership) => {
-                    state.progress.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+                    let applied = StoredMembership::new(Some(entry.log_id), membership.clone());
+                    lock(&self.membership).clone_from(&applied);
+                    state.progress.membership = applied;
                 }
                 EntryPayload::Normal(batch) => {
                     for command in batch.commands.iter() {
@@ -390,6 +396,7 @@ impl Core {
         lock(&self.pending).clear();
         *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = ledger;
         *lock(&self.hash) = hash;
+        lock(&self.membership).clone_from(&progress.membership);
         *state = State { progress, ..State::default() };
         self.has_failed.store(false, Ordering::Release);
         drop(state);

@@ -115,9 +115,10 @@ fn the_leader_keeps_no_more_after_ten_times_as_many_archived_tasks() {
             mebibytes("zkpnet_raft_store_bytes")
         );
     }
-    // The same records; numbers that have grown take a few bytes more, a task takes hundreds.
+    // The same records. A number beyond 250 is encoded in three bytes, and not in one: a task has a dozen that grow with
+    // the log. What is left of each of the forgotten tasks, nine times as many as in the first part, is less than four bytes.
     let (least, most) = (backups.iter().min().unwrap(), backups.iter().max().unwrap());
-    assert!(most - least < KEPT * 16, "the ledger's records take {backups:?} bytes");
+    assert!(most - least < KEPT * 64, "the ledger's records take {backups:?} bytes");
     process.stop();
     let tasks = inspected(&place.raft_dir())["tasks"].clone();
     let all: u64 = tasks.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();

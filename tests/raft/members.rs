@@ -1,9 +1,9 @@
 //! Members come, are given votes, lose them, and go.
 
-use crate::support::{Cluster, config, has_task, poll_until, register, submit};
+use crate::support::{Cluster, PATIENCE, config, has_task, poll_until, register, submit};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use zkpnet::raft::{
     AdminError, AdmitReply, AdmitRequest, Member, NodeAbout, NodeId, PeerReply, PeerRequest, RaftConfig,
@@ -244,4 +244,75 @@ async fn members_know_each_others_reports() {
         (known.count() == 2 && roles.contains(&"Leader") && roles.contains(&"Follower")).then_some(())
     })
     .await;
+}
+
+/// Three founders and a fourth member that has caught up and has no vote; the leader and the fourth.
+async fn with_a_learner() -> (Cluster, NodeId, NodeId, Joiner, RaftService) {
+    let cluster = Cluster::start(3, unchanged).await;
+    cluster.commit(register()).await;
+    let leader = cluster.leader().await;
+    let joiner = Joiner::new();
+    let id = cluster.node(leader).add_learner("four", "mem:4", joiner.identity.store).await.unwrap();
+    let raft = joiner.start(&cluster, id).await;
+    poll_until("it has caught up", || (standing(&raft, id) == Some(Standing::Learner)).then_some(())).await;
+    (cluster, leader, id, joiner, raft)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vote_that_no_majority_has_confirmed_is_not_told_of() {
+    let (cluster, leader, id, _joiner, fourth) = with_a_learner().await;
+    let raft = cluster.node(leader).clone();
+    cluster.network.isolate(leader, cluster.others(leader));
+    let (log, promoting) = (raft.status().last_log, raft.clone());
+    let promoted = tokio::spawn(async move { promoting.promote(id).await });
+    poll_until("the leader has a membership of its own", || (raft.status().last_log > log).then_some(()))
+        .await;
+    while !promoted.is_finished() {
+        assert_eq!(
+            standing(&raft, id),
+            Some(Standing::Learner),
+            "whoever stops the leader now stops the cluster"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let refused = promoted.await.unwrap();
+    assert!(matches!(refused, Err(AdminError::OutcomeUnknown(_))), "{refused:?}");
+    let again = raft.promote(id).await;
+    assert!(again.is_err(), "the vote that was not given was taken for given");
+
+    cluster.network.heal();
+    let deadline = Instant::now() + PATIENCE;
+    while cluster.node(cluster.leader().await).promote(id).await.is_err() {
+        assert!(Instant::now() < deadline, "it can be given no vote any more");
+    }
+    let known = || cluster.running().chain([&fourth]).all(|raft| standing(raft, id) == Some(Standing::Voter));
+    poll_until("all know of the vote", || known().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_voters_whose_leader_goes_in_the_middle_is_ended_by_the_next() {
+    let (cluster, mut leader, id, _joiner, fourth) = with_a_learner().await;
+    loop {
+        // The others hear of the change, and the leader does not hear that they did.
+        for follower in cluster.others(leader) {
+            cluster.network.cut_one_way(follower, leader);
+        }
+        let refused = cluster.node(leader).promote(id).await;
+        assert!(refused.is_err(), "{refused:?}");
+        let last = cluster.node(leader).status().last_log;
+        if cluster.others(leader).iter().any(|&other| cluster.node(other).status().last_log >= last) {
+            break;
+        }
+        // A message was under way when the link was cut, and kept the next one waiting.
+        cluster.network.heal();
+        leader = cluster.leader().await;
+    }
+    // It goes for good.
+    cluster.network.isolate(leader, cluster.others(leader).into_iter().chain([id]));
+    // The next leader may be the fourth itself.
+    let rest = || cluster.others(leader).into_iter().map(|other| cluster.node(other)).chain([&fourth]);
+    let known = || rest().all(|raft| standing(raft, id) == Some(Standing::Voter));
+    poll_until("the vote is given", || known().then_some(())).await;
+    let next = poll_until("one leads", || rest().find(|raft| raft.status().role == Role::Leader)).await;
+    next.propose(submit(1, 10)).await.unwrap().reply.unwrap();
 }

@@ -145,7 +145,7 @@ impl RaftThread {
                 publisher,
             )),
             tokio::spawn(guard::run(local.clone())),
-            tokio::spawn(members::promote_admitted(local.clone())),
+            tokio::spawn(members::look_after(local.clone())),
             tokio::spawn(measure_files(local.clone(), self.config.directory.clone())),
             tokio::spawn(bound_log(raft.clone(), log.progress(), self.config.clone())),
             tokio::spawn(learn_cluster(raft.clone(), log.clone())),

@@ -5,6 +5,7 @@ use crate::ledger::{BodyKey, Digest, Ledger, LogIndex};
 use crate::raft::error::StoreError;
 use crate::raft::files::lock;
 use crate::raft::state_hash::StateHash;
+use crate::raft::types::StoredMembership;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 /// Reads the ledger from any thread. It keeps no file open: after a shutdown bodies are no longer read.
@@ -13,6 +14,7 @@ pub(in crate::raft) struct LedgerReader {
     pub(super) ledger: Arc<RwLock<Ledger>>,
     pub(super) hash: Arc<Mutex<StateHash>>,
     pub(super) pending: Pending,
+    pub(super) membership: Arc<Mutex<StoredMembership>>,
     pub(super) store: Weak<Core>,
     pub(super) failure: Arc<OnceLock<String>>,
     pub(super) path: std::path::PathBuf,
@@ -36,6 +38,11 @@ impl LedgerReader {
     /// Everything that is applied now. Blocks.
     pub(in crate::raft) fn freeze(&self) -> Result<FrozenLedger, StoreError> {
         self.store.upgrade().ok_or_else(|| self.closed())?.freeze()
+    }
+
+    /// The newest membership that was applied here: a majority has it.
+    pub(in crate::raft) fn membership(&self) -> StoredMembership {
+        lock(&self.membership).clone()
     }
 
     /// The ledger's hash, and the entry after which it is that.
