@@ -22,6 +22,18 @@ pub trait Supervised: Actor<Context = Context<Self>> + Sized {
     const NAME: &'static str;
     /// Messages that may wait in its mailbox.
     const MAILBOX_CAPACITY: usize;
+    /// Where it runs.
+    const THREAD: Thread = Thread::Own;
+}
+
+/// The thread that an actor runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thread {
+    /// One of its own: whoever keeps it busy keeps nobody else waiting.
+    Own,
+    /// One with those that pass a proof from hand to hand. A message among them wakes no other thread, which would take a
+    /// processor from the proofs; none of them ever works for long.
+    Shared,
 }
 
 /// Rebuilding an actor did not help.
@@ -81,7 +93,10 @@ struct Retire;
 
 /// A cloneable handle of the guardian.
 #[derive(Clone)]
-pub struct GuardianHandle(Addr<Guardian>);
+pub struct GuardianHandle {
+    guardian: Addr<Guardian>,
+    shared: ArbiterHandle,
+}
 
 impl Guardian {
     /// Starts a guardian on an arbiter of its own. The receiver yields when an actor had to be given up: the process must
@@ -90,7 +105,8 @@ impl Guardian {
     pub fn launch() -> (GuardianHandle, mpsc::Receiver<GivenUp>) {
         let (sender, receiver) = mpsc::channel(1);
         let guardian = Self { wards: BTreeMap::new(), next_ward: 0, given_up: sender, is_stopping: false };
-        (GuardianHandle(Self::start_in_arbiter(&Arbiter::new().handle(), |_| guardian)), receiver)
+        let guardian = Self::start_in_arbiter(&Arbiter::new().handle(), |_| guardian);
+        (GuardianHandle { guardian, shared: Arbiter::new().handle() }, receiver)
     }
 }
 
@@ -98,16 +114,19 @@ impl GuardianHandle {
     /// No actor is rebuilt from now on: the process is about to end.
     pub async fn retire(&self) {
         // An error means that the guardian has stopped already, which is what is asked for.
-        let _ = self.0.send(Retire).await;
+        let _ = self.guardian.send(Retire).await;
     }
 
-    /// Starts an actor from `factory` on an arbiter of its own, and again whenever it fails.
+    /// Starts an actor from `factory` on its arbiter ([`Supervised::THREAD`]), and again whenever it fails.
     pub async fn supervise<A: Supervised + Send>(
         &self,
         mut factory: impl FnMut() -> A + Send + 'static,
     ) -> Address<A> {
         let (sender, receiver) = watch::channel(None);
-        let arbiter: ArbiterHandle = Arbiter::new().handle();
+        let arbiter = match A::THREAD {
+            Thread::Own => Arbiter::new().handle(),
+            Thread::Shared => self.shared.clone(),
+        };
         let restart = move |notice: Notice| {
             let actor = factory();
             let address = A::start_in_arbiter(&arbiter, |context| {
@@ -122,7 +141,7 @@ impl GuardianHandle {
             sender.send_replace(Some(address));
         };
         // An error means that the guardian has stopped: the address then stays empty, and asks say so.
-        let _ = self.0.send(Guard { name: A::NAME, restart: Box::new(restart) }).await;
+        let _ = self.guardian.send(Guard { name: A::NAME, restart: Box::new(restart) }).await;
         Address::new(A::NAME, receiver)
     }
 }

@@ -7,7 +7,7 @@
 
 use super::ask::{Address, Ask, AskError, ReplyTo};
 use super::cpu_pool::{CpuPool, JobError};
-use super::guardian::{GuardianHandle, Supervised};
+use super::guardian::{GuardianHandle, Supervised, Thread};
 use crate::ledger::Digest;
 use crate::proof::{Bytes32, ProofBytes, VerifyError, VerifyingKey};
 use crate::telemetry::table;
@@ -193,6 +193,7 @@ impl Verifier {
 impl Supervised for Verifier {
     const NAME: &'static str = "verifier";
     const MAILBOX_CAPACITY: usize = 1024;
+    const THREAD: Thread = Thread::Shared;
 }
 
 impl Actor for Verifier {

@@ -11,7 +11,7 @@ pub use shares::Limits;
 
 use super::ask::{Address, Ask, AskError};
 use super::cpu_pool::{CpuPool, JobError};
-use super::guardian::{GuardianHandle, Supervised};
+use super::guardian::{GuardianHandle, Supervised, Thread};
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
 use crate::proof::{CircuitInput, ProofBytes, Stop};
 use crate::telemetry::table;
@@ -133,6 +133,7 @@ impl ProverPool {
 impl Supervised for ProverPool {
     const NAME: &'static str = "prover pool";
     const MAILBOX_CAPACITY: usize = 256;
+    const THREAD: Thread = Thread::Shared;
 }
 
 impl Actor for ProverPool {

@@ -13,7 +13,7 @@ pub use coordinator::{CallError, Coordinator};
 pub use spool::{Spool, SpoolError, UnreportedProof};
 
 use super::ask::{Address, Ask};
-use super::guardian::{GuardianHandle, Supervised};
+use super::guardian::{GuardianHandle, Supervised, Thread};
 use super::prover_pool::ProverPoolHandle;
 use super::worker_registry::{
     Assignment, Drain, Heartbeat, News, Order, Register, Registered, Report, WorkerLink,
@@ -351,6 +351,7 @@ impl Session {
 impl Supervised for Session {
     const NAME: &'static str = "worker session";
     const MAILBOX_CAPACITY: usize = 1024;
+    const THREAD: Thread = Thread::Shared;
 }
 
 impl Actor for Session {

@@ -19,7 +19,7 @@ pub use messages::{
 
 use super::ask::{Ask, ReplyTo};
 use super::events::{Committed, Completeness, LeadershipChanged, Subscriber};
-use super::guardian::{GuardianHandle, Supervised};
+use super::guardian::{GuardianHandle, Supervised, Thread};
 use super::raft_node::{RaftNodeHandle, leading_term};
 use super::verifier::VerifierHandle;
 use crate::ledger::{
@@ -109,6 +109,7 @@ impl WorkerRegistry {
 impl Supervised for WorkerRegistry {
     const NAME: &'static str = "worker registry";
     const MAILBOX_CAPACITY: usize = 4096;
+    const THREAD: Thread = Thread::Shared;
 }
 
 impl Actor for WorkerRegistry {
