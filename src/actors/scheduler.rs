@@ -3,22 +3,28 @@
 //! Event driven. `LeadershipChanged` enables and disables it, applied events wake it, and one timer covers what time alone
 //! brings about (back-offs, deadlines, retention). It keeps no state that matters: every placement is judged again by the
 //! ledger, so that a scheduler which was not told of its deposition does no harm.
+//!
+//! While nobody waits it says beforehand who would be given the next task, so that a submission and its lease share an entry of the
+//! log.
 
-use super::ask::{Address, AskError};
+use super::ask::{Address, AskError, ReplyTo};
 use super::events::{Committed, Completeness, Leadership, LeadershipChanged, Subscriber};
 use super::guardian::{GuardianHandle, Supervised};
-use super::raft_node::{QueryError, RaftNodeHandle, leading_term};
+use super::raft_node::{Decided, QueryError, RaftNodeHandle, leading_term};
 use super::worker_registry::WorkerRegistryHandle;
 use crate::ledger::{
-    Attempt, CircuitId, Command, Event, FleetMember, Ledger, Placement, Policy, Term, UnixMillis,
+    Attempt, CircuitId, Command, Event, FleetMember, Ledger, Placement, Policy, TaskId, Term, UnixMillis,
 };
+use crate::raft::ProposeError;
 use crate::telemetry::table;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use futures_util::future::join_all;
 use metrics::Histogram;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Leases proposed side by side: they share log entries, and a round stays short.
 const ROUND_MAX: usize = 256;
@@ -33,9 +39,38 @@ pub struct SchedulerHandle {
     address: Address<Scheduler>,
     enabled: Arc<AtomicBool>,
     registry: WorkerRegistryHandle,
+    vacancies: watch::Receiver<Arc<Vacancies>>,
+}
+
+/// Who would be given a task that came now, as the last round that left nothing to do has found.
+#[derive(Debug, Default)]
+struct Vacancies {
+    term: Term,
+    by_circuit: BTreeMap<CircuitId, FleetMember>,
+    /// One of them was given a task: who would be given the next one is for the next round to say.
+    is_used: AtomicBool,
 }
 
 impl SchedulerHandle {
+    /// Proposes a lease for a task whose submission was proposed just now, when somebody is free for it: both then share an entry, and
+    /// the task waits for one commit less. When nothing comes of it the scheduler hears of the task as of any other.
+    pub fn lease_with_submission(&self, raft: &RaftNodeHandle, task: TaskId, circuit: &CircuitId) {
+        let vacancies = Arc::clone(&self.vacancies.borrow());
+        let Some(FleetMember { worker, incarnation, .. }) = vacancies.by_circuit.get(circuit).cloned() else {
+            return;
+        };
+        if vacancies.is_used.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let placement = Placement { task, attempt: Attempt(1), worker, incarnation };
+        let waited = Waited { circuit: circuit.clone(), time: Duration::ZERO };
+        let (command, registry) = (lease(raft, vacancies.term, &placement), self.registry.clone());
+        let granted = move |decided| {
+            hand_out(&registry, decided, placement, Some(waited));
+        };
+        raft.propose_for(command, ReplyTo::new(granted));
+    }
+
     /// Whether it believes that this node leads.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
@@ -71,6 +106,7 @@ pub struct Scheduler {
     registry: WorkerRegistryHandle,
     policy: Policy,
     enabled: Arc<AtomicBool>,
+    vacancies: Arc<watch::Sender<Arc<Vacancies>>>,
     term: Option<Term>,
     is_busy: bool,
     is_woken: bool,
@@ -89,12 +125,15 @@ impl Scheduler {
         let enabled = Arc::new(AtomicBool::new(false));
         let (factory_raft, factory_enabled) = (raft.clone(), Arc::clone(&enabled));
         let factory_registry = registry.clone();
+        let vacancies = Arc::new(watch::Sender::default());
+        let vacancies_receiver = vacancies.subscribe();
         let round_seconds = table::SCHEDULER_ROUND_DURATION.histogram(&[]);
         let factory = move || Self {
             raft: factory_raft.clone(),
             registry: factory_registry.clone(),
             policy: policy.clone(),
             enabled: Arc::clone(&factory_enabled),
+            vacancies: Arc::clone(&vacancies),
             term: None,
             is_busy: false,
             is_woken: false,
@@ -105,12 +144,13 @@ impl Scheduler {
         if let Err(error) = raft.subscribe(Subscriber::new(&address, frees_or_brings_work)) {
             tracing::error!(%error, "the scheduler will not hear of work");
         }
-        SchedulerHandle { address, enabled, registry }
+        SchedulerHandle { address, enabled, registry, vacancies: vacancies_receiver }
     }
 
     fn enable(&mut self, term: Option<Term>, context: &mut Context<Self>) {
         self.term = term;
         self.enabled.store(term.is_some(), Ordering::Relaxed);
+        self.vacancies.send_replace(Arc::default());
         if let Some(timer) = self.timer.take() {
             context.cancel_future(timer);
         }
@@ -126,20 +166,25 @@ impl Scheduler {
         }
         self.is_busy = true;
         self.is_woken = false;
+        // What wakes it may be a task that waits: it goes first.
+        self.vacancies.send_replace(Arc::default());
         let (raft, registry, policy) = (self.raft.clone(), self.registry.clone(), self.policy.clone());
         let (began, round_seconds) = (Instant::now(), self.round_seconds.clone());
         let work = actix::fut::wrap_future(async move {
-            let next = round(&raft, &registry, policy, term).await;
+            let ended = round(&raft, &registry, policy, term).await;
             round_seconds.record(began.elapsed());
-            next
+            ended
         });
         context.spawn(
-            work.map(|next: Next, scheduler: &mut Self, context| scheduler.finish_round(next, context)),
+            work.map(|ended: Ended, scheduler: &mut Self, context| scheduler.finish_round(ended, context)),
         );
     }
 
-    fn finish_round(&mut self, next: Next, context: &mut Context<Self>) {
+    fn finish_round(&mut self, Ended { next, vacancies }: Ended, context: &mut Context<Self>) {
         self.is_busy = false;
+        if self.term == Some(vacancies.term) {
+            self.vacancies.send_replace(Arc::new(vacancies));
+        }
         if self.is_woken || next == Next::AtOnce {
             self.run_round(context);
             return;
@@ -168,6 +213,19 @@ enum Next {
     At(Option<UnixMillis>),
 }
 
+/// How a round ended.
+struct Ended {
+    next: Next,
+    vacancies: Vacancies,
+}
+
+impl From<Next> for Ended {
+    /// There may still be tasks that wait.
+    fn from(next: Next) -> Self {
+        Self { next, vacancies: Vacancies::default() }
+    }
+}
+
 /// How long a task has waited for its first lease.
 struct Waited {
     circuit: CircuitId,
@@ -181,6 +239,7 @@ struct Look {
     /// Whether something is due to be swept.
     is_due: bool,
     placements: Vec<(Placement, Option<Waited>)>,
+    vacancies: BTreeMap<CircuitId, FleetMember>,
     /// When there is something to do again without any event.
     next: Option<UnixMillis>,
 }
@@ -193,6 +252,7 @@ async fn look(raft: &RaftNodeHandle, fleet: Arc<[FleetMember]>, policy: Policy) 
             is_in_force: *ledger.policy() == policy,
             is_due: next_sweep.is_some_and(|due| due <= now),
             placements: with_waits(ledger, ledger.place(&fleet, now, ROUND_MAX), now),
+            vacancies: ledger.vacancies(&fleet, now),
             next: [ledger.next_backoff_end(), next_sweep].into_iter().flatten().min(),
         }
     };
@@ -218,31 +278,34 @@ fn with_waits(
 
 /// Sees to it that the ledger decides by the leader's limits, sweeps what is due, places what can be placed, and says when to
 /// look again. Most rounds ask the ledger once: there is one after every entry that brings work.
-async fn round(raft: &RaftNodeHandle, registry: &WorkerRegistryHandle, policy: Policy, term: Term) -> Next {
-    let Ok(fleet) = registry.fleet().await.map(Arc::from) else { return Next::Retry };
-    let Ok(mut seen) = look(raft, Arc::clone(&fleet), policy.clone()).await else { return Next::Retry };
+async fn round(raft: &RaftNodeHandle, registry: &WorkerRegistryHandle, policy: Policy, term: Term) -> Ended {
+    let Ok(fleet) = registry.fleet().await.map(Arc::from) else { return Next::Retry.into() };
+    let Ok(mut seen) = look(raft, Arc::clone(&fleet), policy.clone()).await else {
+        return Next::Retry.into();
+    };
     if !seen.is_in_force && raft.propose(Command::SetPolicy(policy.clone())).await.is_err() {
-        return Next::Retry;
+        return Next::Retry.into();
     }
     if seen.is_due && raft.propose(Command::AdvanceClock { at: raft.now() }).await.is_err() {
-        return Next::Retry;
+        return Next::Retry.into();
     }
     if !seen.is_in_force || seen.is_due {
         seen = match look(raft, fleet, policy).await {
             Ok(seen) => seen,
-            Err(_) => return Next::Retry,
+            Err(_) => return Next::Retry.into(),
         };
     }
-    let Look { placements, next, .. } = seen;
+    let Look { placements, vacancies: by_circuit, next, .. } = seen;
     if placements.is_empty() {
-        return Next::At(next);
+        let vacancies = Vacancies { term, by_circuit, is_used: AtomicBool::new(false) };
+        return Ended { next: Next::At(next), vacancies };
     }
     let granted = join_all(
         placements.into_iter().map(|(placement, waited)| grant(raft, registry, term, placement, waited)),
     )
     .await;
     // When none was granted the state that was read is behind, or this node does not lead: a pause, not a busy loop.
-    if granted.iter().any(|granted| *granted) { Next::AtOnce } else { Next::Retry }
+    if granted.iter().any(|granted| *granted) { Next::AtOnce.into() } else { Next::Retry.into() }
 }
 
 async fn grant(
@@ -252,15 +315,29 @@ async fn grant(
     placement: Placement,
     waited: Option<Waited>,
 ) -> bool {
-    let command = Command::GrantLease {
+    let decided = raft.propose(lease(raft, term, &placement)).await;
+    hand_out(registry, decided, placement, waited)
+}
+
+fn lease(raft: &RaftNodeHandle, term: Term, placement: &Placement) -> Command {
+    Command::GrantLease {
         term,
         task: placement.task,
         attempt: placement.attempt,
         worker: placement.worker.clone(),
         incarnation: placement.incarnation,
         at: raft.now(),
-    };
-    match raft.propose(command).await.map(|decided| decided.reply) {
+    }
+}
+
+/// Has a task sent to its worker if the lease was granted, and says whether it was.
+fn hand_out(
+    registry: &WorkerRegistryHandle,
+    decided: Result<Decided, ProposeError>,
+    placement: Placement,
+    waited: Option<Waited>,
+) -> bool {
+    match decided.map(|decided| decided.reply) {
         Ok(Ok(_)) => {
             if let Some(Waited { circuit, time }) = waited {
                 table::TASK_QUEUE_TIME.histogram(&[circuit.as_str()]).record(time);

@@ -6,7 +6,7 @@ use super::state::Ledger;
 use super::task::Task;
 use super::worker::{Worker, WorkerState};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// A worker that the leader sees alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,16 @@ impl Candidate<'_> {
     }
 }
 
+/// The best of those that have room and prove this circuit.
+fn best<'a, 'b: 'a>(
+    candidates: impl Iterator<Item = &'a mut Candidate<'b>>,
+    circuit: &CircuitId,
+) -> Option<&'a mut Candidate<'b>> {
+    candidates
+        .filter(|candidate| candidate.has_room() && candidate.record.circuits.contains(circuit))
+        .min_by(|a, b| a.cost(circuit).cmp(&b.cost(circuit)))
+}
+
 impl Ledger {
     /// Up to `limit` placements for the tasks at the head of the queue, by priority and age, among the live workers of
     /// `fleet` that have room.
@@ -68,11 +78,7 @@ impl Ledger {
         let mut queue = MergedQueue::new(self, now);
         while placements.len() < limit {
             let Some(task) = queue.next() else { break };
-            let best = candidates
-                .iter_mut()
-                .filter(|candidate| candidate.has_room() && candidate.record.circuits.contains(&task.circuit))
-                .min_by(|a, b| a.cost(&task.circuit).cmp(&b.cost(&task.circuit)));
-            let Some(candidate) = best else {
+            let Some(candidate) = best(candidates.iter_mut(), &task.circuit) else {
                 queue.skip_circuit(&task.circuit);
                 continue;
             };
@@ -88,6 +94,20 @@ impl Ledger {
             }
         }
         placements
+    }
+
+    /// Who would be given a task that came now, by circuit; nobody while another task waits, which goes first.
+    #[must_use]
+    pub fn vacancies(&self, fleet: &[FleetMember], now: UnixMillis) -> BTreeMap<CircuitId, FleetMember> {
+        let mut candidates = self.candidates(fleet);
+        if candidates.is_empty() || MergedQueue::new(self, now.max(self.meta.now)).next().is_some() {
+            return BTreeMap::new();
+        }
+        let vacancy = |circuit: &CircuitId| {
+            let candidate = best(candidates.iter_mut(), circuit)?;
+            Some((circuit.clone(), candidate.member.clone()))
+        };
+        self.circuits.keys().filter_map(vacancy).collect()
     }
 
     fn candidates<'a>(&'a self, fleet: &'a [FleetMember]) -> Vec<Candidate<'a>> {

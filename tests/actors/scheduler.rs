@@ -145,3 +145,29 @@ async fn a_task_that_nobody_proves_fails_at_its_deadline() {
     );
     rig.stop().await;
 }
+
+#[actix_rt::test]
+async fn a_submission_shares_an_entry_with_its_lease_when_somebody_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
+    let mut hand = Hand::join(&rig, "hand", 1).await;
+    let mut number = 0;
+    poll_until("one entry holds both", async || {
+        let before = rig.raft.with_ledger(Ledger::applied);
+        let task = rig.submit(number).await;
+        let assignment = hand.assignment().await;
+        assert_eq!(assignment.task, task);
+        let after = rig.raft.with_ledger(Ledger::applied);
+        // A second task comes while nobody is free, and waits.
+        let next = rig.submit(number + 1).await;
+        hand.report(lease_of(&assignment), proof_of(assignment)).await.unwrap();
+        let assignment = hand.assignment().await;
+        assert_eq!(assignment.task, next);
+        hand.report(lease_of(&assignment), proof_of(assignment)).await.unwrap();
+        number += 2;
+        (after.0 - before.0 == 1).then_some(())
+    })
+    .await;
+    assert_eq!(rig.counters().leases_granted, number);
+    rig.stop().await;
+}

@@ -243,13 +243,14 @@ impl Desk {
         let SubmitAs { id, request: Submit { tenant, statement, options, idempotency_key, cache } } = request;
         let reducer =
             if reduce::weight(&statement) <= QUICK_LEAVES_MAX { &self.reducer } else { &self.tree_builder };
-        let raft = self.raft.clone();
+        let (raft, scheduler) = (self.raft.clone(), self.scheduler.clone());
         let TaskOptions { priority, deadline, max_attempts, summary } = options.clone();
         let propose = move |reduced: Result<Reduced, TaskError>| {
             let reduced = match reduced {
                 Ok(reduced) => reduced,
                 Err(error) => return reply.send(Err(error)),
             };
+            let circuit = reduced.circuit.clone();
             let command = Command::SubmitTask(Box::new(NewTask {
                 id,
                 tenant,
@@ -266,6 +267,7 @@ impl Desk {
                 at: raft.now(),
             }));
             raft.propose_for(command, ReplyTo::new(move |decided| reply.send(accepted(id, decided))));
+            scheduler.lease_with_submission(&raft, id, &circuit);
         };
         reducer.reduce(Raw { id, tenant, statement, options }, ReplyTo::new(propose));
     }

@@ -107,3 +107,23 @@ fn a_task_back_from_its_back_off_is_not_held_up_by_one_of_a_circuit_that_nobody_
     let placed = world.ledger.place(&world.fleet(), world.now.plus(60_000), 9);
     assert_eq!(placed.iter().map(|placement| placement.task).collect::<Vec<_>>(), [fitting]);
 }
+
+#[test]
+fn a_vacancy_is_of_who_would_be_given_the_next_task_and_there_is_none_while_one_waits() {
+    let mut world = World::with_worker(1);
+    world.register(named("a"), 1, 1, 1);
+    let vacancies = |world: &World| world.ledger.vacancies(&world.fleet(), world.now);
+    let first = vacancies(&world)[&circuit().id].worker.clone();
+    world.submit();
+    assert!(vacancies(&world).is_empty(), "the one that waits goes first");
+    let placed = world.ledger.place(&world.fleet(), world.now, 9);
+    assert_eq!(chosen(&placed), [first.as_str()]);
+    world.done(world.grant_command(placed[0].task, placed[0].worker.clone(), 1));
+    let second = vacancies(&world)[&circuit().id].worker.clone();
+    assert_ne!(first, second, "its capacity is one");
+    world.submit();
+    let placed = world.ledger.place(&world.fleet(), world.now, 9);
+    assert_eq!(chosen(&placed), [second.as_str()]);
+    world.done(world.grant_command(placed[0].task, placed[0].worker.clone(), 1));
+    assert!(vacancies(&world).is_empty(), "nobody has room");
+}
