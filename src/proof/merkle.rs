@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::field::Bytes32;
 use super::poseidon::{ProofField, hash_pair, hash_pairs};
+use super::wiped::Wiped;
 
 /// Most leaves that one request may bring: with it a tree is built in seconds, not minutes.
 pub const LEAVES_MAX: usize = 100_000;
@@ -104,10 +105,10 @@ fn absent() -> &'static [Scalar; PATH_LEN_MAX + 1] {
 
 /// A tree with all its nodes, from which any leaf can be opened.
 ///
-/// The nodes tell of the leaves (a guessed leaf can be confirmed), so there is no `Debug`.
+/// The nodes tell of the leaves (a guessed leaf can be confirmed), so there is no `Debug`, and they are wiped when they are dropped.
 pub struct MerkleTree {
     /// Present nodes, level by level: the leaves' nodes first, the root alone last.
-    levels: Vec<Vec<Scalar>>,
+    levels: Vec<Wiped>,
 }
 
 impl MerkleTree {
@@ -137,26 +138,26 @@ impl MerkleTree {
 
     /// The trees of these leaves, none of which are too few or too many, level by level.
     fn build(all: &[&[Bytes32]]) -> Vec<MerkleTree> {
-        let pairs: Vec<[Scalar; 2]> = all.iter().copied().flatten().map(halves).collect();
-        let mut nodes = hash_pairs(TAG_LEAF, &pairs).into_iter();
-        let mut trees: Vec<MerkleTree> = all
-            .iter()
-            .map(|leaves| MerkleTree { levels: vec![nodes.by_ref().take(leaves.len()).collect()] })
-            .collect();
+        let mut pairs = pairs_for(all.iter().map(|leaves| leaves.len()).sum());
+        all.iter().copied().flatten().for_each(|leaf| pairs.push(halves(leaf)));
+        let nodes = hash_pairs(TAG_LEAF, &pairs);
+        let mut rest = nodes.iter();
+        let levels = |leaves: &&[Bytes32]| vec![first_of(&mut rest, leaves.len())];
+        let mut trees: Vec<MerkleTree> = all.iter().map(levels).map(|levels| MerkleTree { levels }).collect();
         for absent in absent() {
-            let mut pairs = Vec::new();
-            for tree in &trees {
-                let Some(below) = tree.unfinished() else { continue };
-                pairs.extend(below.chunks(2).map(|pair| [pair[0], pair.get(1).copied().unwrap_or(*absent)]));
+            let mut pairs = pairs_for(trees.iter().filter_map(MerkleTree::above).sum());
+            for below in trees.iter().filter_map(MerkleTree::unfinished) {
+                let other = |pair: &[Scalar]| pair.get(1).copied().unwrap_or(*absent);
+                below.chunks(2).for_each(|pair| pairs.push([pair[0], other(pair)]));
             }
             if pairs.is_empty() {
                 break;
             }
-            let mut nodes = hash_pairs(TAG_INNER, &pairs).into_iter();
+            let nodes = hash_pairs(TAG_INNER, &pairs);
+            let mut rest = nodes.iter();
             for tree in &mut trees {
-                let Some(below) = tree.unfinished() else { continue };
-                let above = nodes.by_ref().take(below.len().div_ceil(2)).collect();
-                tree.levels.push(above);
+                let Some(above) = tree.above() else { continue };
+                tree.levels.push(first_of(&mut rest, above));
             }
         }
         trees
@@ -164,7 +165,12 @@ impl MerkleTree {
 
     /// The topmost level so far, when there must be another above it.
     fn unfinished(&self) -> Option<&[Scalar]> {
-        self.levels.last().map(Vec::as_slice).filter(|level| level.len() > 1)
+        self.levels.last().map(|level| &**level).filter(|level| level.len() > 1)
+    }
+
+    /// How many nodes that other level has.
+    fn above(&self) -> Option<usize> {
+        self.unfinished().map(|level| level.len().div_ceil(2))
     }
 
     /// Number of leaves.
@@ -202,6 +208,18 @@ impl MerkleTree {
     }
 }
 
+/// Room for so many pairs.
+fn pairs_for(count: usize) -> Wiped<[Scalar; 2]> {
+    Wiped::with_capacity([Scalar::ZERO; 2], count)
+}
+
+/// The next so many nodes.
+fn first_of(nodes: &mut std::slice::Iter<'_, Scalar>, count: usize) -> Wiped {
+    let mut first = Wiped::with_capacity(Scalar::ZERO, count);
+    nodes.take(count).for_each(|node| first.push(*node));
+    first
+}
+
 fn check_count(leaves: &[Bytes32]) -> Result<(), MerkleError> {
     match leaves.len() {
         0 => Err(MerkleError::NoLeaves),
@@ -217,8 +235,8 @@ fn check_count(leaves: &[Bytes32]) -> Result<(), MerkleError> {
 pub fn root_of(leaf: &Bytes32, index: u64, path: &[Bytes32]) -> Result<Bytes32, MerkleError> {
     let siblings = parse_path::<Scalar>(index, path)?;
     let mut node = hash_pairs(TAG_LEAF, &[halves(leaf)]);
-    for (height, sibling) in siblings.into_iter().enumerate() {
-        let pair = if index >> height & 1 == 0 { [node[0], sibling] } else { [sibling, node[0]] };
+    for (height, sibling) in siblings.iter().enumerate() {
+        let pair = if index >> height & 1 == 0 { [node[0], *sibling] } else { [*sibling, node[0]] };
         node = hash_pairs(TAG_INNER, &[pair]);
     }
     Ok(Bytes32::from_scalar(&node[0]))
@@ -241,7 +259,7 @@ pub fn verify_path(
 ///
 /// # Errors
 /// As [`root_of`].
-pub(crate) fn parse_path<F: ProofField>(index: u64, path: &[Bytes32]) -> Result<Vec<F>, MerkleError> {
+pub(super) fn parse_path<F: ProofField>(index: u64, path: &[Bytes32]) -> Result<Wiped<F>, MerkleError> {
     let len = path.len();
     if len > PATH_LEN_MAX {
         return Err(MerkleError::PathTooLong { len });
@@ -249,10 +267,11 @@ pub(crate) fn parse_path<F: ProofField>(index: u64, path: &[Bytes32]) -> Result<
     if index >> len != 0 {
         return Err(MerkleError::IndexBeyondPath { index, len });
     }
-    let element = |(position, bytes): (usize, &Bytes32)| {
-        bytes.to_scalar().map_err(|_| MerkleError::PathElementNotCanonical { position })
-    };
-    path.iter().enumerate().map(element).collect()
+    let mut elements = Wiped::zeros(len);
+    for (position, (element, bytes)) in elements.iter_mut().zip(path).enumerate() {
+        *element = bytes.to_scalar().map_err(|_| MerkleError::PathElementNotCanonical { position })?;
+    }
+    Ok(elements)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod memory;
 pub mod merkle;
 mod msm;
 pub mod poseidon;
+mod wiped;
 
 pub use circuits::catalog::{self, CircuitKind, CircuitSpec};
 pub use circuits::{CircuitInput, InputError, MerkleWitness};

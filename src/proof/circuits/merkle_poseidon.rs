@@ -22,6 +22,7 @@ use crate::proof::field::Bytes32;
 use crate::proof::merkle::{self, MerkleError, TAG_INNER, TAG_LEAF};
 use crate::proof::poseidon::ProofField;
 use crate::proof::poseidon::gadget::{self, Num};
+use crate::proof::wiped::Wiped;
 
 /// Bits of half a leaf.
 const HALF_BITS: usize = 128;
@@ -38,7 +39,7 @@ pub struct MerklePoseidon<F: ProofField> {
 struct Assignment<F: ProofField> {
     leaf: Bytes32,
     index: u64,
-    siblings: Vec<F>,
+    siblings: Wiped<F>,
     root: F,
 }
 
@@ -46,9 +47,6 @@ impl<F: ProofField> Drop for Assignment<F> {
     fn drop(&mut self) {
         self.leaf.zeroize();
         self.index.zeroize();
-        // Scalars of the curve crates have no `Zeroize`; the barrier keeps the stores from being optimised away.
-        self.siblings.fill(F::ZERO);
-        std::hint::black_box(&mut self.siblings);
     }
 }
 
@@ -63,7 +61,7 @@ impl<F: ProofField> MerklePoseidon<F> {
     /// # Errors
     /// The opening is not well formed. A path longer than `depth` is the caller's check ([`super::CircuitInput`]).
     pub fn with_witness(depth: usize, witness: &MerkleWitness) -> Result<MerklePoseidon<F>, MerkleError> {
-        let siblings: Vec<F> = merkle::parse_path(witness.index, &witness.path)?;
+        let siblings = merkle::parse_path::<F>(witness.index, &witness.path)?;
         let mut node = merkle::leaf_node(&witness.leaf);
         for (height, sibling) in siblings.iter().enumerate() {
             let right = witness.index >> height & 1 == 1;

@@ -131,8 +131,8 @@ fn a_wrong_leaf_index_path_or_length_does_not_lead_to_the_root() {
         tampered(9, 3, |w| w.index ^= 8),
         tampered(9, 3, |w| w.siblings[0] += Scalar::ONE),
         tampered(9, 3, |w| w.siblings[3] = Scalar::ZERO),
-        tampered(9, 3, |w| w.siblings.truncate(3)),
-        tampered(3, 1, |w| w.siblings.push(Scalar::ZERO)),
+        tampered(9, 3, |w| w.siblings = Wiped::of(w.siblings[..3].to_vec(), Scalar::ZERO)),
+        tampered(3, 1, |w| w.siblings = Wiped::of([&w.siblings, &[Scalar::ZERO][..]].concat(), Scalar::ZERO)),
         tampered(9, 3, |w| w.root = Scalar::ZERO),
     ];
     for (which, circuit) in tampered.into_iter().enumerate() {

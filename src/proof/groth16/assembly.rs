@@ -9,6 +9,8 @@ use blstrs::Scalar;
 use ff::{Field, PrimeField};
 use rayon::prelude::*;
 
+use crate::proof::wiped::{Wiped, wipe};
+
 /// Elements of the domain that one task computes: enough that the inversion of each task is nothing.
 const CHUNK: usize = 4096;
 
@@ -57,24 +59,9 @@ pub(super) struct Values {
 
 impl Drop for Values {
     fn drop(&mut self) {
-        wipe(&mut self.inputs);
-        wipe(&mut self.private);
+        wipe(&mut self.inputs, Scalar::ZERO);
+        wipe(&mut self.private, Scalar::ZERO);
     }
-}
-
-/// Scalars that are wiped when they are dropped.
-pub(super) struct Secret(pub(super) Vec<Scalar>);
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        wipe(&mut self.0);
-    }
-}
-
-/// Overwrites scalars, which have no `Zeroize`, in a way that is not optimised away.
-pub(super) fn wipe(scalars: &mut [Scalar]) {
-    scalars.fill(Scalar::ZERO);
-    std::hint::black_box(scalars);
 }
 
 /// Collects a circuit's constraints.
@@ -170,8 +157,8 @@ impl ConstraintSystem<Scalar> for Assembly {
 }
 
 /// `first · ratio^i` for i below `len`.
-pub(super) fn powers(first: Scalar, ratio: Scalar, len: usize) -> Vec<Scalar> {
-    let mut values = vec![Scalar::ZERO; len];
+pub(super) fn powers(first: Scalar, ratio: Scalar, len: usize) -> Wiped {
+    let mut values = Wiped::zeros(len);
     values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
         let mut value = first * ratio.pow_vartime([(chunk * CHUNK) as u64]);
         for place in values {
@@ -185,7 +172,7 @@ pub(super) fn powers(first: Scalar, ratio: Scalar, len: usize) -> Vec<Scalar> {
 /// The values at `tau` of the Lagrange polynomials of the domain of 2^bits roots of unity.
 ///
 /// L_j(tau) = (tau^m - 1) / m · w^j / (tau - w^j), with the divisions of a chunk in one inversion.
-pub(super) fn lagrange(tau: Scalar, bits: u32) -> Secret {
+pub(super) fn lagrange(tau: Scalar, bits: u32) -> Wiped {
     let len = 1usize << bits;
     let mut omega = Scalar::ROOT_OF_UNITY;
     for _ in bits..Scalar::S {
@@ -197,23 +184,23 @@ pub(super) fn lagrange(tau: Scalar, bits: u32) -> Secret {
     if bool::from(vanishing.is_zero()) {
         // The point is in the domain: one polynomial is 1 there and all others are 0.
         values.iter_mut().for_each(|root| *root = if *root == tau { Scalar::ONE } else { Scalar::ZERO });
-        return Secret(values);
+        return values;
     }
     let scale = vanishing * len_inverse;
     values.par_chunks_mut(CHUNK).for_each(|roots| {
-        let mut prefixes = Secret(Vec::with_capacity(roots.len()));
+        let mut prefixes = Wiped::with_capacity(Scalar::ZERO, roots.len());
         let mut inverse = Scalar::ONE;
         for root in roots.iter() {
-            prefixes.0.push(inverse);
+            prefixes.push(inverse);
             inverse *= tau - root;
         }
         // No factor is 0, since the vanishing polynomial is not 0 at the point.
         inverse = inverse.invert().unwrap_or(Scalar::ZERO);
-        for (root, prefix) in roots.iter_mut().zip(&prefixes.0).rev() {
+        for (root, prefix) in roots.iter_mut().zip(&*prefixes).rev() {
             let difference = tau - *root;
             *root *= inverse * prefix * scale;
             inverse *= difference;
         }
     });
-    Secret(values)
+    values
 }

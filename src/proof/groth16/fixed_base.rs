@@ -11,10 +11,11 @@
 use blstrs::Scalar;
 use group::{Curve, Group};
 use rayon::prelude::*;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::proof::arith::curve::{Affine, Curve as BlstCurve};
 use crate::proof::arith::field::BaseField;
+use crate::proof::wiped::{Wiped, wipe_room};
 
 /// Scalars that go through the windows side by side: enough that an inversion (about 60 multiplications) is nothing,
 /// few enough that their points stay in the second-level cache.
@@ -27,10 +28,18 @@ const SCALAR_BITS: usize = 254;
 const ORDER: [u64; 4] =
     [0xffff_ffff_0000_0001, 0x53bd_a402_fffe_5bfe, 0x3339_d808_09a1_d805, 0x73ed_a753_299d_7d48];
 
-/// What an addition needs beside its points, kept so that it is allocated once.
-struct Additions<F> {
+/// What an addition needs beside its points, kept so that it is allocated once. Differences of points tell which points they were, and
+/// so the scalars.
+struct Additions<F: BaseField> {
     denominators: Vec<F>,
     prefixes: Vec<F>,
+}
+
+impl<F: BaseField> Drop for Additions<F> {
+    fn drop(&mut self) {
+        wipe_room(&mut self.denominators, F::ZERO);
+        wipe_room(&mut self.prefixes, F::ZERO);
+    }
 }
 
 impl<F: BaseField> Additions<F> {
@@ -150,15 +159,16 @@ impl<C: BlstCurve> FixedBase<C> {
         let mut room = Additions::with_capacity(BATCH);
         for (scalars, out) in scalars.chunks(BATCH).zip(out.chunks_mut(BATCH)) {
             let windows = self.windows.len();
-            let mut digits = vec![0i16; windows * scalars.len()];
+            let mut digits = Wiped::blanks(0i16, windows * scalars.len());
             for (scalar, digits) in scalars.iter().zip(digits.chunks_mut(windows)) {
                 signed_digits(scalar, self.window_bits, digits);
             }
             let mut sums = vec![Affine::INFINITY; scalars.len()];
-            let mut addends = sums.clone();
+            // Points of the tables: the digits in another form.
+            let mut addends = Wiped::blanks(Affine::INFINITY, scalars.len());
             for (place, window) in self.windows.iter().enumerate() {
                 // Fetched before anything is computed with them: the loads from the table then overlap.
-                let chosen = if place == 0 { &mut sums } else { &mut addends };
+                let chosen: &mut [_] = if place == 0 { &mut sums } else { &mut addends };
                 for (addend, digits) in chosen.iter_mut().zip(digits.chunks(windows)) {
                     *addend = multiple(window, digits[place]);
                 }
@@ -166,7 +176,6 @@ impl<C: BlstCurve> FixedBase<C> {
                     room.add_all(&mut sums, &addends);
                 }
             }
-            digits.zeroize();
             for (out, sum) in out.iter_mut().zip(sums) {
                 *out = C::point(&sum);
             }
@@ -178,10 +187,10 @@ impl<C: BlstCurve> FixedBase<C> {
     where
         C::Projective: for<'a> std::ops::AddAssign<&'a C::Affine>,
     {
-        let mut digits = vec![0i16; self.windows.len()];
+        let mut digits = Zeroizing::new(vec![0i16; self.windows.len()]);
         signed_digits(scalar, self.window_bits, &mut digits);
         let mut sum = C::Projective::identity();
-        for (window, digit) in self.windows.iter().zip(&digits) {
+        for (window, digit) in self.windows.iter().zip(&*digits) {
             if *digit != 0 {
                 sum += &C::point(&multiple(window, *digit));
             }
@@ -225,7 +234,7 @@ fn signed_digits(scalar: &Scalar, window_bits: usize, digits: &mut [i16]) {
         *limb = bytes.iter().rev().fold(0, |limb, byte| (limb << 8) | u64::from(*byte));
     }
     bytes.zeroize();
-    let negated = minus(&ORDER, &limbs);
+    let mut negated = minus(&ORDER, &limbs);
     let is_negated = less(&negated, &limbs);
     if is_negated {
         limbs = negated;
@@ -247,6 +256,7 @@ fn signed_digits(scalar: &Scalar, window_bits: usize, digits: &mut [i16]) {
         *digit = if is_negated { -value } else { value } as i16;
     }
     limbs.zeroize();
+    negated.zeroize();
 }
 
 /// `left - right`, which must not be negative.

@@ -18,10 +18,11 @@ use group::prime::PrimeCurveAffine;
 use rand_core::{CryptoRng, RngCore};
 use rayon::prelude::*;
 
-use super::assembly::{Assembly, Secret, Values, lagrange, powers, wipe};
+use super::assembly::{Assembly, Values, lagrange, powers};
 use super::fixed_base::{BATCH, FixedBase};
 use super::progress::{KeygenPhase, KeygenProgress};
 use crate::proof::arith::curve::{Curve, G1, G2};
+use crate::proof::wiped::{Wiped, wipe};
 
 /// The secrets of a setup: whoever knows them can prove anything. Wiped when dropped.
 pub(crate) struct ToxicValues {
@@ -38,7 +39,7 @@ impl ToxicValues {
 
 impl Drop for ToxicValues {
     fn drop(&mut self) {
-        wipe(&mut self.scalars);
+        wipe(&mut self.scalars, Scalar::ZERO);
     }
 }
 
@@ -73,15 +74,15 @@ pub(crate) fn generate(
 
     progress.enter(KeygenPhase::Points);
     let vk = scalars.verifying_key(toxic, &g1, &g2);
-    let l = multiples(&g1, &scalars.l.0, progress);
+    let l = multiples(&g1, &scalars.l, progress);
     // The prover needs every private variable in L, and a variable in no constraint could have any value.
     if l.iter().any(|point| bool::from(point.is_identity())) {
         return Err(SynthesisError::UnconstrainedVariable);
     }
-    let h = multiples(&g1, &scalars.h.0, progress);
-    let a = multiples(&g1, &scalars.a.0, progress);
-    let b_g1 = multiples(&g1, &scalars.b.0, progress);
-    let b_g2 = multiples(&g2, &scalars.b.0, progress);
+    let h = multiples(&g1, &scalars.h, progress);
+    let a = multiples(&g1, &scalars.a, progress);
+    let b_g1 = multiples(&g1, &scalars.b, progress);
+    let b_g2 = multiples(&g2, &scalars.b, progress);
     progress.enter(KeygenPhase::Finished);
     let [h, l, a, b_g1] = [h, l, a, b_g1].map(Arc::new);
     Ok(Parameters { vk, h, l, a, b_g1, b_g2: Arc::new(b_g2) })
@@ -89,13 +90,13 @@ pub(crate) fn generate(
 
 /// What the points of a key are multiples by, in the key's order.
 struct KeyScalars {
-    h: Secret,
-    l: Secret,
-    ic: Secret,
+    h: Wiped,
+    l: Wiped,
+    ic: Wiped,
     /// Those that are not 0: a query leaves out the identity.
-    a: Secret,
+    a: Wiped,
     /// The same of B.
-    b: Secret,
+    b: Wiped,
 }
 
 impl KeyScalars {
@@ -106,21 +107,24 @@ impl KeyScalars {
         let (gamma_inverse, delta_inverse): (Scalar, Scalar) = (invert(gamma)?, invert(delta)?);
         let len = 1usize << bits;
         let vanishing = tau.pow_vartime([len as u64]) - Scalar::ONE;
-        let h = Secret(powers(vanishing * delta_inverse, tau, len - 1));
-        let [a, b, c] = assembly.evaluate(&lagrange(tau, bits).0);
+        let h = powers(vanishing * delta_inverse, tau, len - 1);
+        let [a, b, c] = assembly.evaluate(&lagrange(tau, bits));
         let combine = |choose: fn(&Values) -> &[Scalar], factor: Scalar| {
+            let mut combined = Wiped::zeros(choose(&a).len());
             let rows = choose(&a).iter().zip(choose(&b)).zip(choose(&c));
-            Secret(rows.map(|((a, b), c)| (a * beta + b * alpha + c) * factor).collect())
+            for (out, ((a, b), c)) in combined.iter_mut().zip(rows) {
+                *out = (a * beta + b * alpha + c) * factor;
+            }
+            combined
         };
         let (ic, l) = (
             combine(|values| &values.inputs, gamma_inverse),
             combine(|values| &values.private, delta_inverse),
         );
         let present = |values: &Values| {
-            // Room for all at once: a vector that grows leaves copies behind, which nobody wipes.
-            let mut found = Secret(Vec::with_capacity(values.inputs.len() + values.private.len()));
+            let mut found = Wiped::with_capacity(Scalar::ZERO, values.inputs.len() + values.private.len());
             let all = values.inputs.iter().chain(&values.private);
-            found.0.extend(all.filter(|value| !bool::from(value.is_zero())));
+            all.filter(|value| !bool::from(value.is_zero())).for_each(|value| found.push(*value));
             found
         };
         Ok(KeyScalars { h, l, ic, a: present(&a), b: present(&b) })
@@ -128,7 +132,7 @@ impl KeyScalars {
 
     /// Numbers of multiples in G1 and G2 that are counted as progress.
     fn counts(&self) -> (usize, usize) {
-        let [h, l, a, b] = [&self.h, &self.l, &self.a, &self.b].map(|scalars| scalars.0.len());
+        let [h, l, a, b] = [&self.h, &self.l, &self.a, &self.b].map(|scalars| scalars.len());
         (h + l + a + b, b)
     }
 
@@ -139,8 +143,8 @@ impl KeyScalars {
         g2: &FixedBase<G2>,
     ) -> VerifyingKey<Bls12> {
         let [alpha, beta, gamma, delta, _] = &toxic.scalars;
-        let mut ic = vec![G1Affine::identity(); self.ic.0.len()];
-        g1.multiply(&self.ic.0, &mut ic);
+        let mut ic = vec![G1Affine::identity(); self.ic.len()];
+        g1.multiply(&self.ic, &mut ic);
         VerifyingKey {
             alpha_g1: g1.multiply_one(alpha).to_affine(),
             beta_g1: g1.multiply_one(beta).to_affine(),

@@ -117,11 +117,11 @@ fn the_lagrange_polynomials_at_a_point_interpolate_the_powers_of_the_roots() {
         let values = lagrange(tau, bits);
         let root = Scalar::ROOT_OF_UNITY.pow_vartime([1u64 << (Scalar::S - bits)]);
         // The polynomial x is interpolated by its values, and so is 1.
-        let ones: Scalar = values.0.iter().sum();
+        let ones: Scalar = values.iter().sum();
         assert_eq!(ones, Scalar::ONE);
         if bits > 0 {
             let roots = powers(Scalar::ONE, root, 1 << bits);
-            let sum: Scalar = values.0.iter().zip(&roots).map(|(value, root)| value * root).sum();
+            let sum: Scalar = values.iter().zip(&*roots).map(|(value, root)| value * root).sum();
             assert_eq!(sum, tau, "domain of 2^{bits}");
         }
     }

@@ -16,7 +16,7 @@ use blstrs::Scalar;
 use rayon::prelude::*;
 
 use super::recorder::Recorder;
-use super::wiped::Wiped;
+use crate::proof::wiped::Wiped;
 
 /// Rows, or combinations, that one task computes: some ten to hundred microseconds of work.
 const TASK_LEN: usize = 1024;

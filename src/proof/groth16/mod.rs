@@ -20,7 +20,6 @@ mod prover;
 mod recorder;
 mod stop;
 mod verify;
-mod wiped;
 mod witness;
 
 use group::WnafGroup;

@@ -5,7 +5,7 @@
 //!
 //! Everything runs on the rayon pool that [`Prover::prove`] is called in, and on as many threads. Nothing here claims to run in
 //! constant time: how long a proof takes tells how many values of the witness are zero, one or small. Values, products,
-//! coefficients and blinding are overwritten when they are dropped; what multiplication leaves in its buckets is not.
+//! coefficients, blinding, and what multiplication makes of them, are overwritten when they are dropped.
 
 use std::time::Duration;
 
@@ -23,12 +23,12 @@ use super::domain::{Domain, integer};
 use super::errors::{PrepareError, ProveError};
 use super::matrices::{Matrices, Products, Unsatisfied};
 use super::stop::Stop;
-use super::wiped::Wiped;
 use super::witness::{AssignError, Assignment};
 use crate::proof::arith::curve::{G1, G2};
 use crate::proof::circuits::constraints::name_of;
 use crate::proof::memory::MemoryBound;
 use crate::proof::msm::{Bases, Instructions, Integer};
+use crate::proof::wiped::Wiped;
 
 /// Values that one task turns into integers.
 const TASK_LEN: usize = 1 << 12;

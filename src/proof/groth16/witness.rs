@@ -8,7 +8,7 @@ use bellman::{Circuit, ConstraintSystem, Index, LinearCombination, SynthesisErro
 use blstrs::Scalar;
 use ff::Field;
 
-use super::wiped::Wiped;
+use crate::proof::wiped::Wiped;
 
 /// The values of a circuit's variables: public inputs first, beginning with the constant 1, then the private ones.
 pub(super) struct Assignment {

@@ -51,7 +51,7 @@ pub(crate) enum Sums {
 pub(crate) trait Adder<C: Curve>: Copy + Send + Sync {
     /// An affine point, or infinity, which is all zeros and the default, so that wiping leaves points.
     type Point: Copy + Send + Sync + DefaultIsZeroes;
-    /// Room for the intermediate values of a batch.
+    /// Room for the intermediate values of a batch; wiped when it is dropped.
     type Scratch: Send;
 
     const INFINITY: Self::Point;

@@ -9,9 +9,9 @@
 use super::super::memory::MemoryBound;
 use super::adder::Operand;
 use super::digits::{Cutter, Integer, Signed};
+use crate::proof::wiped::Wiped;
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
 use std::sync::atomic::{AtomicU32, Ordering};
-use zeroize::Zeroize;
 
 /// Fewer scalars are not worth a task of their own.
 const CHUNK_SCALARS_MIN: usize = 1024;
@@ -50,36 +50,25 @@ impl Layout {
 
 /// All operands in the order of their buckets, and how many each bucket has.
 pub(super) struct Sorted {
-    pub(super) operands: Vec<Operand>,
-    pub(super) counts: Vec<u32>,
+    pub(super) operands: Wiped<Operand>,
+    pub(super) counts: Wiped<u32>,
 }
 
 /// The scalars of one task.
 struct Chunk {
-    /// Bases whose scalar has more than one digit.
-    long: Vec<u32>,
-    /// Their digits, window by window.
-    digits: Vec<i32>,
-    /// Base and digit of the scalars that have one.
-    short: Vec<(u32, i32)>,
+    members: Members,
     /// Members of each bucket; later, where the chunk's next member of it goes.
-    positions: Vec<u32>,
+    positions: Wiped<u32>,
 }
 
-impl Drop for Sorted {
-    fn drop(&mut self) {
-        self.operands.zeroize();
-        self.counts.zeroize();
-    }
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        self.long.zeroize();
-        self.digits.zeroize();
-        self.short.zeroize();
-        self.positions.zeroize();
-    }
+/// The digits of one task's scalars.
+struct Members {
+    /// Bases whose scalar has more than one digit.
+    long: Wiped<u32>,
+    /// Their digits, window by window.
+    digits: Wiped<i32>,
+    /// Base and digit of the scalars that have one.
+    short: Wiped<(u32, i32)>,
 }
 
 /// What sorting so many scalars takes, the result included; each thread sorts a chunk.
@@ -119,65 +108,74 @@ pub(super) fn sort(layout: &Layout, scalars: &[Integer], skipped: impl Fn(usize)
             chunk.scatter(layout, operands);
         }
     });
-    Sorted { operands: operands.into_iter().map(|word| Operand(word.into_inner())).collect(), counts }
+    // In place, so that nothing is left behind: `tests/wiping.rs` would find it.
+    let operands = operands.into_iter().map(|word| Operand(word.into_inner())).collect();
+    Sorted { operands: Wiped::of(operands, Operand::default()), counts }
 }
 
 /// Turns each chunk's counts into its first places, and returns how many members each bucket has.
-fn assign_positions(layout: &Layout, chunks: &mut [Chunk]) -> Vec<u32> {
+fn assign_positions(layout: &Layout, chunks: &mut [Chunk]) -> Wiped<u32> {
     let mut next = 0u32;
-    (0..layout.buckets())
-        .map(|bucket| {
-            let first = next;
-            for chunk in &mut *chunks {
-                next += std::mem::replace(&mut chunk.positions[bucket], next);
-            }
-            next - first
-        })
-        .collect()
+    let mut counts = Wiped::blanks(0u32, layout.buckets());
+    for (bucket, count) in counts.iter_mut().enumerate() {
+        let first = next;
+        for chunk in &mut *chunks {
+            next += std::mem::replace(&mut chunk.positions[bucket], next);
+        }
+        *count = next - first;
+    }
+    counts
 }
 
 impl Chunk {
     fn cut<'a>(layout: &Layout, cutter: &Cutter, scalars: impl Iterator<Item = (u32, &'a Integer)>) -> Chunk {
-        let mut chunk = Chunk {
-            long: Vec::new(),
-            digits: Vec::new(),
-            short: Vec::new(),
-            positions: vec![0; layout.buckets()],
-        };
-        // Room for all from the start: a vector that grows leaves copies behind, which nobody overwrites.
+        let members = Members::cut(layout, cutter, scalars);
+        let mut positions = Wiped::blanks(0, layout.buckets());
+        members.for_each(layout, |bucket, _| positions[bucket] += 1);
+        Chunk { members, positions }
+    }
+
+    fn scatter(&mut self, layout: &Layout, operands: &[AtomicU32]) {
+        let Chunk { members, positions } = self;
+        members.for_each(layout, |bucket, operand| {
+            operands[positions[bucket] as usize].store(operand.0, Ordering::Relaxed);
+            positions[bucket] += 1;
+        });
+    }
+}
+
+impl Members {
+    fn cut<'a>(layout: &Layout, cutter: &Cutter, scalars: impl Iterator<Item = (u32, &'a Integer)>) -> Self {
+        // Room for all from the start.
         let most = scalars.size_hint().1.unwrap_or(0);
-        chunk.long.reserve_exact(most);
-        chunk.short.reserve_exact(most);
-        let mut long: Vec<Signed> = Vec::with_capacity(most);
+        let mut of_one = Wiped::with_capacity((0, 0), most);
+        let mut bases = Wiped::with_capacity(0, most);
+        let mut long = Wiped::with_capacity(Signed::ZERO, most);
         for (base, scalar) in scalars {
             let scalar = Signed::new(scalar);
             match scalar.bits() {
                 0 => {}
                 bits if bits < layout.digit_bits => {
                     let digit = scalar.magnitude[0] as i32;
-                    chunk.short.push((base, if scalar.negative { -digit } else { digit }));
+                    of_one.push((base, if scalar.negative { -digit } else { digit }));
                 }
                 _ => {
-                    chunk.long.push(base);
+                    bases.push(base);
                     long.push(scalar);
                 }
             }
         }
-        chunk.digits = vec![0; long.len() * layout.windows as usize];
+        let mut digits = Wiped::blanks(0, long.len() * layout.windows as usize);
         for (i, scalar) in long.iter().enumerate() {
-            cutter.cut(scalar, |window, digit| chunk.digits[window as usize * long.len() + i] = digit);
+            cutter.cut(scalar, |window, digit| digits[window as usize * long.len() + i] = digit);
         }
-        long.iter_mut().for_each(|scalar| scalar.magnitude.zeroize());
-        let mut counts = std::mem::take(&mut chunk.positions);
-        chunk.for_each(layout, |bucket, _| counts[bucket] += 1);
-        chunk.positions = counts;
-        chunk
+        Members { long: bases, digits, short: of_one }
     }
 
     /// Calls `put` with the bucket and the operand of every digit but the zeros.
     #[inline]
     fn for_each(&self, layout: &Layout, mut put: impl FnMut(usize, Operand)) {
-        for (base, digit) in &self.short {
+        for (base, digit) in &*self.short {
             layout.place(*base, 0, *digit).into_iter().for_each(|(bucket, operand)| put(bucket, operand));
         }
         if self.long.is_empty() {
@@ -190,13 +188,5 @@ impl Chunk {
                 }
             }
         }
-    }
-
-    fn scatter(&mut self, layout: &Layout, operands: &[AtomicU32]) {
-        let mut positions = std::mem::take(&mut self.positions);
-        self.for_each(layout, |bucket, operand| {
-            operands[positions[bucket] as usize].store(operand.0, Ordering::Relaxed);
-            positions[bucket] += 1;
-        });
     }
 }

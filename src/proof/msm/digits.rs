@@ -30,6 +30,8 @@ pub(super) struct Signed {
 }
 
 impl Signed {
+    pub(super) const ZERO: Signed = Signed { magnitude: [0; 4], negative: false };
+
     #[inline]
     pub(super) fn new(scalar: &Integer) -> Signed {
         let negative = exceeds(scalar, &HALF_ORDER);

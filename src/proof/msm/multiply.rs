@@ -7,6 +7,7 @@ use super::buckets::{self, Layout, Sorted};
 use super::digits::{Integer, Lengths, MAGNITUDE_BITS, bucket_cost, window_count};
 use super::reduce::weighted_sums;
 use super::sum::Room;
+use crate::proof::wiped::Wiped;
 use group::prime::PrimeCurveAffine;
 use group::{Curve as _, Group};
 use rayon::prelude::{
@@ -15,7 +16,6 @@ use rayon::prelude::{
 use std::mem::size_of;
 use std::ops::{AddAssign, Range};
 use std::sync::{Mutex, PoisonError};
-use zeroize::Zeroizing;
 
 /// Operands that one task sums: enough for full batches in every round, few enough for the second-level cache.
 const TASK_OPERANDS: usize = 16 << 10;
@@ -109,8 +109,8 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
             |base: usize| !self.infinite.is_empty() && self.infinite.binary_search(&(base as u32)).is_ok();
         let sorted = buckets::sort(layout, scalars, skipped);
         let rooms = Rooms::default();
-        let buckets = Zeroizing::new(self.fill(&sorted, &rooms));
-        let sums: Vec<Vec<C::Projective>> = buckets
+        let buckets = self.fill(&sorted, &rooms);
+        let sums: Vec<Wiped<C::Projective>> = buckets
             .par_chunks(buckets_per_task(layout))
             .map(|buckets| {
                 let sums = |room: &mut _| weighted_sums(self.adder, room, buckets, layout.buckets_per_set());
@@ -118,7 +118,7 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
             })
             .collect();
         let mut total = C::Projective::identity();
-        for sum in sums.iter().flatten().rev() {
+        for sum in sums.iter().flat_map(|sums| sums.iter()).rev() {
             (0..layout.digit_bits).for_each(|_| total = total.double());
             total.add_assign(sum);
         }
@@ -126,10 +126,10 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
     }
 
     /// Sums the members of every bucket.
-    fn fill(&self, sorted: &Sorted, rooms: &Rooms<C, A>) -> Vec<A::Point> {
+    fn fill(&self, sorted: &Sorted, rooms: &Rooms<C, A>) -> Wiped<A::Point> {
         let parts = parts(&sorted.counts);
-        let mut buckets = vec![A::INFINITY; sorted.counts.len()];
-        let mut pieces = vec![A::INFINITY; parts.iter().filter(|part| part.piece).count()];
+        let mut buckets = Wiped::blanks(A::INFINITY, sorted.counts.len());
+        let mut pieces = Wiped::blanks(A::INFINITY, parts.iter().filter(|part| part.piece).count());
         let mut tasks = Vec::with_capacity(parts.len());
         let (mut rest, mut rest_of_pieces, mut done) = (&mut buckets[..], &mut pieces[..], 0);
         for part in &parts {

@@ -3,12 +3,14 @@
 use super::super::arith::curve::{Affine, Curve};
 use super::super::arith::field::BaseField;
 use super::adder::{Adder, Pair, Sums};
+use crate::proof::wiped::wipe_room;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Portable;
 
 /// An addition whose inverse is awaited.
+#[derive(Clone, Copy)]
 struct Pending<F> {
     a: Affine<F>,
     b: Affine<F>,
@@ -27,7 +29,21 @@ enum Kind {
 }
 
 /// Room for a batch.
-pub(crate) struct Scratch<F>(Vec<Pending<F>>);
+pub(crate) struct Scratch<F: BaseField>(Vec<Pending<F>>);
+
+impl<F: BaseField> Scratch<F> {
+    fn with_capacity(pairs: usize) -> Self {
+        Scratch(Vec::with_capacity(pairs))
+    }
+}
+
+impl<F: BaseField> Drop for Scratch<F> {
+    fn drop(&mut self) {
+        let (a, denominator) = (Affine::INFINITY, F::ZERO);
+        let blank = Pending { a, b: a, out: 0, denominator, product: denominator, kind: Kind::Sum };
+        wipe_room(&mut self.0, blank);
+    }
+}
 
 impl<C: Curve> Adder<C> for Portable {
     type Point = Affine<C::Field>;
@@ -55,7 +71,7 @@ impl<C: Curve> Adder<C> for Portable {
     }
 
     fn scratch() -> Self::Scratch {
-        Scratch(Vec::with_capacity(<Self as Adder<C>>::BATCH))
+        Scratch::with_capacity(<Self as Adder<C>>::BATCH)
     }
 
     fn add(
@@ -69,20 +85,20 @@ impl<C: Curve> Adder<C> for Portable {
             let fetch = |operand| <Self as Adder<C>>::fetch(sources, operand);
             (fetch(pair.a), fetch(pair.b), pair.out)
         });
-        add_batch(&mut scratch.0, pairs, |out, sum| sums[out as usize] = sum)
+        add_batch(scratch, pairs, |out, sum| sums[out as usize] = sum)
     }
 }
 
 /// Adds pairs of finite points and hands each sum to `put` with the number that came with the pair.
 pub(super) fn add_points<F: BaseField>(
-    pairs: impl Iterator<Item = (Affine<F>, Affine<F>, u32)>,
+    pairs: impl ExactSizeIterator<Item = (Affine<F>, Affine<F>, u32)>,
     put: impl FnMut(u32, Affine<F>),
 ) -> Sums {
-    add_batch(&mut Vec::new(), pairs, put)
+    add_batch(&mut Scratch::with_capacity(pairs.len()), pairs, put)
 }
 
 fn add_batch<F: BaseField>(
-    pending: &mut Vec<Pending<F>>,
+    Scratch(pending): &mut Scratch<F>,
     pairs: impl Iterator<Item = (Affine<F>, Affine<F>, u32)>,
     mut put: impl FnMut(u32, Affine<F>),
 ) -> Sums {

@@ -7,7 +7,7 @@
 use super::super::arith::curve::Curve;
 use super::super::arith::memory::prefetch;
 use super::adder::{Adder, Operand, Pair, Sums};
-use zeroize::{DefaultIsZeroes, Zeroize};
+use crate::proof::wiped::wipe_room;
 
 /// How far ahead of its use a source is brought into the cache, in operands.
 const PREFETCH_AHEAD: usize = 24;
@@ -22,7 +22,7 @@ pub(super) struct Room<C: Curve, A: Adder<C>> {
 }
 
 /// A group that has more than one point left.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Group {
     /// Its place among the results.
     out: u32,
@@ -30,22 +30,23 @@ struct Group {
     len: u32,
 }
 
-/// Gives the points that length. What grows is made anew: growing would leave a copy behind, which nobody overwrites, and take room
+/// Sees to room for so many. What grows is made anew: growing would leave a copy behind, which nobody overwrites, and take room
 /// for twice as many.
-fn make_room<P: Copy + DefaultIsZeroes>(points: &mut Vec<P>, len: usize, infinity: P) {
-    if points.capacity() < len {
-        points.zeroize();
-        *points = Vec::new();
-        points.reserve_exact(len);
+fn make_room<T: Copy>(values: &mut Vec<T>, len: usize, blank: T) {
+    if values.capacity() < len {
+        wipe_room(values, blank);
+        *values = Vec::new();
+        values.reserve_exact(len);
     }
-    points.resize(len, infinity);
 }
 
 impl<C: Curve, A: Adder<C>> Drop for Room<C, A> {
-    /// Partial sums tell of the scalars.
+    /// Partial sums tell of the scalars, and so does what was added to what. The scratch does this by itself.
     fn drop(&mut self) {
-        self.current.zeroize();
-        self.next.zeroize();
+        wipe_room(&mut self.current, A::INFINITY);
+        wipe_room(&mut self.next, A::INFINITY);
+        wipe_room(&mut self.pairs, Pair::default());
+        wipe_room(&mut self.groups, Group::default());
     }
 }
 
@@ -63,8 +64,7 @@ impl<C: Curve, A: Adder<C>> Room<C, A> {
     /// What a room takes with so many points and groups.
     pub(super) const fn bytes_max(points: usize, groups: usize) -> u64 {
         let bytes = points * size_of::<A::Point>()
-            // A vector that grows has room for twice as many.
-            + 2 * groups * size_of::<Group>()
+            + groups * size_of::<Group>()
             + A::BATCH * size_of::<Pair>()
             + A::SCRATCH_BYTES;
         bytes as u64
@@ -92,6 +92,7 @@ impl<C: Curve, A: Adder<C>> Room<C, A> {
     ) {
         assert_eq!(counts.len(), sums.len());
         self.groups.clear();
+        make_room(&mut self.groups, counts.iter().filter(|count| **count > 1).count(), Group::default());
         let (mut start, mut halves) = (0u32, 0usize);
         for (out, (count, sum)) in counts.iter().zip(sums.iter_mut()).enumerate() {
             match *count {
@@ -105,8 +106,11 @@ impl<C: Curve, A: Adder<C>> Room<C, A> {
             start += count;
         }
         assert_eq!(start as usize, operands.len());
-        make_room(&mut self.current, halves, A::INFINITY);
-        make_room(&mut self.next, halves.div_ceil(2) + self.groups.len(), A::INFINITY);
+        let later = halves.div_ceil(2) + self.groups.len();
+        for (points, len) in [(&mut self.current, halves), (&mut self.next, later)] {
+            make_room(points, len, A::INFINITY);
+            points.resize(len, A::INFINITY);
+        }
         let mut finite = self.first_round(adder, sources, operands);
         while !self.groups.is_empty() {
             self.collect(sums);

@@ -16,6 +16,7 @@ use super::super::arith::ifma::kernel::{
 use super::super::arith::ifma::packed::{Packed, PackedField, everywhere, first, gather, scattered};
 use super::adder::{Adder, Operand, Pair, Sums};
 use super::portable;
+use crate::proof::wiped::wipe_room;
 use zeroize::DefaultIsZeroes;
 
 /// Additions at once.
@@ -45,6 +46,7 @@ impl<const K: usize> DefaultIsZeroes for PackedPoint<K> {}
 type Coordinate<const K: usize> = [Lanes; K];
 
 /// What the first pass over a batch leaves for the second.
+#[derive(Clone, Copy)]
 pub(crate) struct Step<const K: usize> {
     /// x of the first operands.
     x: Coordinate<K>,
@@ -54,9 +56,19 @@ pub(crate) struct Step<const K: usize> {
     product: Coordinate<K>,
 }
 
+/// Room for the steps of a batch.
+pub(crate) struct Steps<const K: usize>(Vec<Step<K>>);
+
+impl<const K: usize> Drop for Steps<K> {
+    fn drop(&mut self) {
+        // SAFETY: a step is integers and nothing else, for which all bits zero is a value.
+        wipe_room(&mut self.0, unsafe { std::mem::zeroed() });
+    }
+}
+
 impl<const K: usize, C: Curve<Field: PackedField<K>>> Adder<C> for Vectorised<K> {
     type Point = PackedPoint<K>;
-    type Scratch = Vec<Step<K>>;
+    type Scratch = Steps<K>;
 
     const INFINITY: Self::Point = PackedPoint { x: [Packed::ZERO; K], y: [Packed::ZERO; K] };
     /// The inversion is not vectorised and weighs as much as some hundred additions' share; the scratch fits the second-level cache.
@@ -80,7 +92,7 @@ impl<const K: usize, C: Curve<Field: PackedField<K>>> Adder<C> for Vectorised<K>
     }
 
     fn scratch() -> Self::Scratch {
-        Vec::with_capacity(<Self as Adder<C>>::BATCH / LANES)
+        Steps(Vec::with_capacity(<Self as Adder<C>>::BATCH / LANES))
     }
 
     fn add(
@@ -113,7 +125,7 @@ impl<const K: usize, C: Curve<Field: PackedField<K>>> Adder<C> for Vectorised<K>
 /// Adds all pairs, unless some have the same x: then `false`, and the sums are not to be used.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn add_batch<const K: usize>(
-    steps: &mut Vec<Step<K>>,
+    Steps(steps): &mut Steps<K>,
     sources: &[PackedPoint<K>],
     pairs: &[Pair],
     last: &Pair,

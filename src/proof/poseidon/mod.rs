@@ -20,10 +20,11 @@ mod vector;
 use std::sync::OnceLock;
 
 use blstrs::Scalar;
-use ff::{Field, PrimeFieldBits};
+use ff::PrimeFieldBits;
 
 #[cfg(target_arch = "x86_64")]
 use super::arith::ifma::Ifma;
+use super::wiped::Wiped;
 
 /// Elements of the state.
 pub const WIDTH: usize = 3;
@@ -116,16 +117,19 @@ pub fn hash_pair<F: ProofField>(tag: u64, left: F, right: F) -> F {
 }
 
 /// [`hash_pair`] of every pair, several at a time where the processor can. One pair alone gains nothing by that.
-pub fn hash_pairs(tag: u64, pairs: &[[Scalar; 2]]) -> Vec<Scalar> {
+pub(super) fn hash_pairs(tag: u64, pairs: &[[Scalar; 2]]) -> Wiped {
+    let mut hashes = Wiped::zeros(pairs.len());
     #[cfg(target_arch = "x86_64")]
     if let Some(ifma) = Ifma::detect().filter(|_| pairs.len() > 1) {
-        let mut hashes = vec![Scalar::ZERO; pairs.len()];
         for (pairs, hashes) in pairs.chunks(vector::LANES).zip(hashes.chunks_mut(vector::LANES)) {
             vector::hash_pairs(ifma, tag, pairs, hashes);
         }
         return hashes;
     }
-    pairs.iter().map(|&[left, right]| hash_pair(tag, left, right)).collect()
+    for (hash, &[left, right]) in hashes.iter_mut().zip(pairs) {
+        *hash = hash_pair(tag, left, right);
+    }
+    hashes
 }
 
 #[cfg(test)]

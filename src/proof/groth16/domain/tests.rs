@@ -9,7 +9,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use super::*;
-use crate::proof::groth16::wiped::Wiped;
+use crate::proof::wiped::Wiped;
 
 fn random(rng: &mut impl RngCore, len: usize) -> Vec<Scalar> {
     // Witnesses are full of zeros and ones, and the ends of the range are where carries go wrong.

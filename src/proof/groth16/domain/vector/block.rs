@@ -9,8 +9,6 @@ use std::arch::x86_64::{
     _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
 };
 
-use zeroize::Zeroize;
-
 use super::kernel::{LIMB_MASK, LIMBS, Lanes};
 use crate::proof::msm::Integer;
 
@@ -18,12 +16,6 @@ use crate::proof::msm::Integer;
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Block([[u64; 8]; LIMBS]);
-
-impl Zeroize for Block {
-    fn zeroize(&mut self) {
-        self.0 = [[0; 8]; LIMBS];
-    }
-}
 
 impl Block {
     pub(super) const ZERO: Block = Block([[0; 8]; LIMBS]);

@@ -27,8 +27,8 @@ use super::roots::exponent;
 use super::{CYCLIC, NEGACYCLIC};
 use crate::proof::arith::ifma::Ifma;
 use crate::proof::groth16::matrices::Products;
-use crate::proof::groth16::wiped::Wiped;
 use crate::proof::msm::Integer;
+use crate::proof::wiped::Wiped;
 
 /// Values of a leaf: the smallest domain.
 pub(super) const SIZE_MIN: usize = 64;
@@ -66,7 +66,7 @@ impl Vectorised {
     }
 }
 
-type Blocks = Zeroizing<Vec<Block>>;
+type Blocks = Wiped<Block>;
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn quotient(tables: &Tables, log: u32, products: Products) -> Zeroizing<Vec<Integer>> {
@@ -102,7 +102,7 @@ fn quotient(tables: &Tables, log: u32, products: Products) -> Zeroizing<Vec<Inte
 /// Values in the order of the tree's leaves, turned about as a leaf wants them.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn blocks_of(values: Wiped, log: u32) -> Blocks {
-    let mut blocks = Zeroizing::new(vec![Block::ZERO; values.len() / 8]);
+    let mut blocks = Wiped::blanks(Block::ZERO, values.len() / 8);
     blocks.par_chunks_mut(LEAF).enumerate().with_min_len(TASK_LEN / LEAF).for_each(|(leaf, blocks)| {
         fill_leaf(blocks, leaf, &values, log);
     });
