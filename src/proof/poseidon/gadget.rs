@@ -6,14 +6,39 @@
 //!
 //! In the partial rounds elements 1 and 2 pass no S-box, so their combinations grow by a term a round, up to 61
 //! terms. Cutting them with fresh variables would cost constraints; instead their coefficients, which depend on the
-//! constants alone, are computed once (`PartialRounds`) and the circuit only copies them.
+//! constants alone, are computed once (`PartialRounds`), and read only where somebody asks for the constraints. Their values come
+//! from the sparse form of the rounds: a prover wants nothing else, and for it a permutation costs little more than in the clear.
 
 use bellman::{ConstraintSystem, LinearCombination, SynthesisError, Variable};
 
-use super::{Constants, FULL_ROUNDS, PARTIAL_ROUNDS, ProofField, ROUNDS, WIDTH, quintic};
+use super::{Constants, FULL_ROUNDS, PARTIAL_ROUNDS, ProofField, ROUNDS, WIDTH, mix, quintic};
+
+/// Full rounds before the partial ones, and after them.
+const HALF: usize = FULL_ROUNDS / 2;
 
 /// Constraints of one permutation with a constant tag.
 pub const CONSTRAINTS: usize = 3 * (WIDTH * FULL_ROUNDS + PARTIAL_ROUNDS - 1);
+
+/// What stands in a constraint: a constant and a combination of variables, with its value when a witness is there.
+trait Combination<F: ProofField> {
+    fn value(&self) -> Option<F>;
+    /// The constant, if there is nothing else.
+    fn fixed(&self) -> Option<F>;
+    fn add_to(&self, one: Variable, lc: LinearCombination<F>) -> LinearCombination<F>;
+}
+
+/// A variable alone.
+struct Single<F> {
+    variable: Variable,
+    value: Option<F>,
+}
+
+/// Coefficients over the basis of [`PartialRounds`], the constant first.
+struct Affine<'a, F> {
+    coefficients: &'a [F],
+    basis: &'a [Variable],
+    value: Option<F>,
+}
 
 /// A number in the circuit: a constant, a combination of variables, and, when a witness is there, its value.
 ///
@@ -81,11 +106,7 @@ impl<F: ProofField> Num<F> {
         left: &Num<F>,
         right: &Num<F>,
     ) -> Result<Num<F>, SynthesisError> {
-        let value = left.value.zip(right.value).map(|(a, b)| a * b);
-        let variable = cs.alloc(|| name, || value.ok_or(SynthesisError::AssignmentMissing))?;
-        let product = Num::variable(variable, value);
-        Num::enforce_product(cs, name, left, right, &product);
-        Ok(product)
+        product(cs, name, left, right).map(|product| Num::variable(product.variable, product.value))
     }
 
     /// Requires `left · right = product`. One constraint.
@@ -96,14 +117,80 @@ impl<F: ProofField> Num<F> {
         right: &Num<F>,
         product: &Num<F>,
     ) {
-        let one = CS::one();
-        cs.enforce(
-            || name,
-            |lc| left.add_to(one, lc),
-            |lc| right.add_to(one, lc),
-            |lc| product.add_to(one, lc),
-        );
+        enforce(cs, name, left, right, product);
     }
+}
+
+impl<F: ProofField> Combination<F> for Num<F> {
+    fn value(&self) -> Option<F> {
+        self.value
+    }
+
+    fn fixed(&self) -> Option<F> {
+        self.terms.is_empty().then_some(self.constant)
+    }
+
+    fn add_to(&self, one: Variable, lc: LinearCombination<F>) -> LinearCombination<F> {
+        Num::add_to(self, one, lc)
+    }
+}
+
+impl<F: ProofField> Combination<F> for Single<F> {
+    fn value(&self) -> Option<F> {
+        self.value
+    }
+
+    fn fixed(&self) -> Option<F> {
+        None
+    }
+
+    fn add_to(&self, _: Variable, lc: LinearCombination<F>) -> LinearCombination<F> {
+        lc + self.variable
+    }
+}
+
+impl<F: ProofField> Combination<F> for Affine<'_, F> {
+    fn value(&self) -> Option<F> {
+        self.value
+    }
+
+    fn fixed(&self) -> Option<F> {
+        None
+    }
+
+    fn add_to(&self, one: Variable, mut lc: LinearCombination<F>) -> LinearCombination<F> {
+        if !self.coefficients[0].is_zero_vartime() {
+            lc = lc + (self.coefficients[0], one);
+        }
+        let terms = self.basis.iter().zip(&self.coefficients[1..]);
+        terms.fold(lc, |lc, (variable, coefficient)| lc + (*coefficient, *variable))
+    }
+}
+
+/// A new variable bound to `left · right`. One constraint.
+fn product<F: ProofField, CS: ConstraintSystem<F>>(
+    cs: &mut CS,
+    name: &'static str,
+    left: &impl Combination<F>,
+    right: &impl Combination<F>,
+) -> Result<Single<F>, SynthesisError> {
+    let value = left.value().zip(right.value()).map(|(a, b)| a * b);
+    let variable = cs.alloc(|| name, || value.ok_or(SynthesisError::AssignmentMissing))?;
+    let product = Single { variable, value };
+    enforce(cs, name, left, right, &product);
+    Ok(product)
+}
+
+/// Requires `left · right = product`. One constraint.
+fn enforce<F: ProofField, CS: ConstraintSystem<F>>(
+    cs: &mut CS,
+    name: &'static str,
+    left: &impl Combination<F>,
+    right: &impl Combination<F>,
+    product: &impl Combination<F>,
+) {
+    let one = CS::one();
+    cs.enforce(|| name, |lc| left.add_to(one, lc), |lc| right.add_to(one, lc), |lc| product.add_to(one, lc));
 }
 
 /// Elements of the state at the partial rounds, as affine functions of what the rounds before made.
@@ -123,7 +210,7 @@ const BASIS_START: usize = 1 + WIDTH;
 
 impl<F: ProofField> PartialRounds<F> {
     pub(super) fn derive(round_constants: &[[F; WIDTH]; ROUNDS], matrix: &[[F; WIDTH]; WIDTH]) -> Self {
-        let first = FULL_ROUNDS / 2;
+        let first = HALF;
         let unit = |index: usize| {
             let mut vector = vec![F::ZERO; BASIS_START + PARTIAL_ROUNDS];
             vector[index] = F::ONE;
@@ -166,10 +253,14 @@ pub fn hash_pair<F: ProofField, CS: ConstraintSystem<F>>(
     for (element, constant) in state.iter_mut().zip(&constants.round_constants[0]) {
         *element = element.plus(*constant, &one);
     }
-    let half = FULL_ROUNDS / 2;
-    let outputs = full_rounds(cs, constants, state, 0)?;
-    let state = partial_rounds(cs, &constants.partial, outputs)?;
-    let outputs = full_rounds(cs, constants, state, half + PARTIAL_ROUNDS)?;
+    let outputs = full_rounds(cs, constants, &state, 0)?;
+    let (basis, values) = partial_rounds(cs, constants, &outputs)?;
+    let state: [Affine<'_, F>; WIDTH] = std::array::from_fn(|i| Affine {
+        coefficients: &constants.partial.output[i],
+        basis: &basis,
+        value: values.map(|values| values[i]),
+    });
+    let outputs = full_rounds(cs, constants, &state, HALF + PARTIAL_ROUNDS)?;
     // Only element 1 leaves, so only its row of the last matrix is needed.
     Ok(row(&constants.matrix[1], &outputs))
 }
@@ -179,24 +270,30 @@ pub fn hash_pair<F: ProofField, CS: ConstraintSystem<F>>(
 fn full_rounds<F: ProofField, CS: ConstraintSystem<F>>(
     cs: &mut CS,
     constants: &Constants<F>,
-    mut state: [Num<F>; WIDTH],
+    state: &[impl Combination<F>; WIDTH],
     first: usize,
 ) -> Result<[Num<F>; WIDTH], SynthesisError> {
     let one = Num::constant(F::ONE);
-    for round in first..first + FULL_ROUNDS / 2 {
-        if round > first {
-            let [a, b, c] = constants.round_constants[round];
-            let rows = &constants.matrix;
-            state = [
-                row(&rows[0], &state).plus(a, &one),
-                row(&rows[1], &state).plus(b, &one),
-                row(&rows[2], &state).plus(c, &one),
-            ];
-        }
-        let [a, b, c] = &state;
-        state = [sbox(cs, round, 0, a)?, sbox(cs, round, 1, b)?, sbox(cs, round, 2, c)?];
+    let mut outputs = sboxes(cs, first, state)?;
+    for round in first + 1..first + HALF {
+        let [a, b, c] = constants.round_constants[round];
+        let rows = &constants.matrix;
+        let state = [
+            row(&rows[0], &outputs).plus(a, &one),
+            row(&rows[1], &outputs).plus(b, &one),
+            row(&rows[2], &outputs).plus(c, &one),
+        ];
+        outputs = sboxes(cs, round, &state)?;
     }
-    Ok(state)
+    Ok(outputs)
+}
+
+fn sboxes<F: ProofField, CS: ConstraintSystem<F>>(
+    cs: &mut CS,
+    round: usize,
+    [a, b, c]: &[impl Combination<F>; WIDTH],
+) -> Result<[Num<F>; WIDTH], SynthesisError> {
+    Ok([sbox(cs, round, 0, a)?, sbox(cs, round, 1, b)?, sbox(cs, round, 2, c)?])
 }
 
 /// One row of the matrix times the state.
@@ -204,35 +301,41 @@ fn row<F: ProofField>(row: &[F; WIDTH], state: &[Num<F>; WIDTH]) -> Num<F> {
     row.iter().zip(state).fold(Num::constant(F::ZERO), |sum, (factor, element)| sum.plus(*factor, element))
 }
 
+/// The partial rounds, from the outputs of the S-boxes before them: the basis, and the values of the state that enters the full
+/// round after them, that round's constants included.
 fn partial_rounds<F: ProofField, CS: ConstraintSystem<F>>(
     cs: &mut CS,
-    rounds: &PartialRounds<F>,
-    outputs: [Num<F>; WIDTH],
-) -> Result<[Num<F>; WIDTH], SynthesisError> {
+    constants: &Constants<F>,
+    outputs: &[Num<F>; WIDTH],
+) -> Result<(Vec<Variable>, Option<[F; WIDTH]>), SynthesisError> {
     // The S-boxes of a full round after the first one always made variables, so every element is one term.
-    let mut basis: Vec<(Variable, Option<F>)> = Vec::with_capacity(WIDTH + PARTIAL_ROUNDS);
-    for output in &outputs {
-        let (variable, _) = output.terms.first().ok_or(SynthesisError::Unsatisfiable)?;
-        basis.push((*variable, output.value));
+    let variable = |output: &Num<F>| match output.terms.first() {
+        Some((variable, _)) => Ok(*variable),
+        None => Err(SynthesisError::Unsatisfiable),
+    };
+    let mut basis = Vec::with_capacity(WIDTH + PARTIAL_ROUNDS);
+    for output in outputs {
+        basis.push(variable(output)?);
     }
-    for (partial, input) in rounds.inputs.iter().enumerate() {
-        let output = sbox(cs, FULL_ROUNDS / 2 + partial, 0, &affine(input, &basis))?;
-        let (variable, _) = output.terms.first().ok_or(SynthesisError::Unsatisfiable)?;
-        basis.push((*variable, output.value));
+    let [a, b, c] = outputs;
+    let known = a.value.zip(b.value).zip(c.value);
+    let mut values = known.map(|((a, b), c)| mix(&constants.matrix, &[a, b, c]));
+    let rounds = constants.sparse.rounds().iter().zip(&constants.partial.inputs);
+    for (partial, (round, coefficients)) in rounds.enumerate() {
+        let value = values.as_ref().map(|values| round.input(values));
+        let input = Affine { coefficients, basis: &basis, value };
+        let output = sbox(cs, HALF + partial, 0, &input)?;
+        basis.push(variable(&output)?);
+        if let (Some(values), Some(output)) = (&mut values, output.value) {
+            round.pass(values, output);
+        }
     }
-    Ok(std::array::from_fn(|i| affine(&rounds.output[i], &basis)))
-}
-
-/// Coefficients over the basis of [`PartialRounds`], as a number of this circuit.
-fn affine<F: ProofField>(coefficients: &[F], basis: &[(Variable, Option<F>)]) -> Num<F> {
-    let constant = coefficients[0];
-    let mut terms = Vec::with_capacity(basis.len());
-    let mut value = Some(constant);
-    for (coefficient, (variable, known)) in coefficients[1..].iter().zip(basis) {
-        terms.push((*variable, *coefficient));
-        value = value.zip(*known).map(|(sum, known)| sum + *coefficient * known);
+    if let Some(values) = &mut values {
+        constants.sparse.finish(values);
+        let added = &constants.round_constants[HALF + PARTIAL_ROUNDS];
+        values.iter_mut().zip(added).for_each(|(value, constant)| *value += constant);
     }
-    Num { constant, terms, value }
+    Ok((basis, values))
 }
 
 /// x^5 as a new variable, in three constraints; of a constant, a constant.
@@ -240,14 +343,15 @@ fn sbox<F: ProofField, CS: ConstraintSystem<F>>(
     cs: &mut CS,
     round: usize,
     element: usize,
-    x: &Num<F>,
+    x: &impl Combination<F>,
 ) -> Result<Num<F>, SynthesisError> {
-    if x.terms.is_empty() {
-        return Ok(Num::constant(quintic(x.constant)));
+    if let Some(constant) = x.fixed() {
+        return Ok(Num::constant(quintic(constant)));
     }
     let cs = &mut cs.namespace(|| format!("round {round} element {element}"));
-    let x2 = Num::product(cs, "x2", x, x)?;
-    let x4 = Num::product(cs, "x4", &x2, &x2)?;
+    let x2 = product(cs, "x2", x, x)?;
+    let x4 = product(cs, "x4", &x2, &x2)?;
     // x, not x4, stands on the right: variables on the right cost a G2 multiplication each in the prover.
-    Num::product(cs, "x5", &x4, x)
+    let x5 = product(cs, "x5", &x4, x)?;
+    Ok(Num::variable(x5.variable, x5.value))
 }

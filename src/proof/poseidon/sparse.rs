@@ -11,7 +11,7 @@ type Matrix2<F> = [[F; 2]; 2];
 
 /// One partial round.
 #[derive(Debug)]
-struct Round<F> {
+pub(super) struct Round<F> {
     /// What is added to the state first.
     added: [F; WIDTH],
     /// Row 0 of the matrix.
@@ -51,18 +51,40 @@ impl<F: ProofField> SparseRounds<F> {
 
     /// All partial rounds, in place.
     pub(super) fn permute(&self, state: &mut [F; WIDTH]) {
-        let [mut x, mut y, mut z] = *state;
-        for Round { added, row, column } in &self.rounds {
-            x = quintic(x + added[0]);
-            y += added[1];
-            z += added[2];
-            let mixed = row[0] * x + row[1] * y + row[2] * z;
-            y += column[0] * x;
-            z += column[1] * x;
-            x = mixed;
+        for round in &self.rounds {
+            let output = quintic(round.input(state));
+            round.pass(state, output);
         }
+        self.finish(state);
+    }
+
+    /// The rounds, for whoever has S-boxes of its own.
+    pub(super) fn rounds(&self) -> &[Round<F>] {
+        &self.rounds
+    }
+
+    /// What remains to be done after the last of them.
+    pub(super) fn finish(&self, state: &mut [F; WIDTH]) {
+        let [x, y, z] = *state;
         let [y, z] = apply(&self.rest, [y, z]);
         *state = [x, y, z];
+    }
+}
+
+impl<F: ProofField> Round<F> {
+    /// What enters the S-box.
+    #[inline]
+    pub(super) fn input(&self, state: &[F; WIDTH]) -> F {
+        state[0] + self.added[0]
+    }
+
+    /// The round, given what the S-box made of that.
+    #[inline]
+    pub(super) fn pass(&self, state: &mut [F; WIDTH], output: F) {
+        let Round { added, row, column } = self;
+        let (y, z) = (state[1] + added[1], state[2] + added[2]);
+        let x = row[0] * output + row[1] * y + row[2] * z;
+        *state = [x, y + column[0] * output, z + column[1] * output];
     }
 }
 
