@@ -12,6 +12,15 @@ pub struct MemoryBound {
 }
 
 impl MemoryBound {
+    /// As much as anybody likes.
+    pub const ANY: Self = Self { whole: u64::MAX, each_thread: u64::MAX };
+
+    /// Whether what another takes is within this.
+    #[must_use]
+    pub const fn covers(&self, other: &Self) -> bool {
+        other.whole <= self.whole && other.each_thread <= self.each_thread
+    }
+
     /// The bound on so many threads.
     #[must_use]
     pub const fn on(&self, threads: usize) -> u64 {

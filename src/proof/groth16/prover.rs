@@ -27,7 +27,7 @@ use super::witness::{AssignError, Assignment};
 use crate::proof::arith::curve::{G1, G2};
 use crate::proof::circuits::constraints::name_of;
 use crate::proof::memory::MemoryBound;
-use crate::proof::msm::{Bases, Instructions, Integer};
+use crate::proof::msm::{BASES_MAX, Bases, Held, Instructions, Integer};
 use crate::proof::wiped::Wiped;
 
 /// Values that one task turns into integers.
@@ -44,6 +44,15 @@ pub struct Prover {
     l: Bases<G1>,
     fixed: FixedPoints,
     instructions: Instructions,
+}
+
+/// The points as one proof uses them, from its beginning to its end.
+struct Queries<'a> {
+    a: Held<'a, G1>,
+    b_g1: Held<'a, G1>,
+    b_g2: Held<'a, G2>,
+    h: Held<'a, G1>,
+    l: Held<'a, G1>,
 }
 
 /// The points that every proof contains.
@@ -168,21 +177,40 @@ impl Prover {
         stop: &Stop,
         clock: Clock<'_>,
     ) -> Result<Proven, ProveError> {
-        let mut blinding = Wiped::zeros(2);
-        blinding.fill_with(|| Scalar::random(&mut *rng));
-        self.prove_with(circuit, &blinding[0], &blinding[1], stop, clock)
+        self.prove_within(circuit, rng, &MemoryBound::ANY, stop, clock)
     }
 
-    /// As [`Prover::prove_timed`], with the randomness given. Two proofs of different witnesses with the same `r` and `s`
+    /// As [`Prover::prove_timed`], in no more memory than `within`, which [`Prover::proof_bound`] once told: tables that were made since
+    /// are used only if they do not want more.
+    ///
+    /// # Errors
+    /// As [`Prover::prove`].
+    pub fn prove_within<C: Circuit<Scalar> + Clone>(
+        &self,
+        circuit: C,
+        rng: &mut (impl RngCore + CryptoRng),
+        within: &MemoryBound,
+        stop: &Stop,
+        clock: Clock<'_>,
+    ) -> Result<Proven, ProveError> {
+        let mut blinding = Wiped::zeros(2);
+        blinding.fill_with(|| Scalar::random(&mut *rng));
+        self.prove_with(circuit, &blinding[0], &blinding[1], within, stop, clock)
+    }
+
+    /// As [`Prover::prove_within`], with the randomness given. Two proofs of different witnesses with the same `r` and `s`
     /// tell of the witnesses, so this is not public.
     pub(super) fn prove_with<C: Circuit<Scalar> + Clone>(
         &self,
         circuit: C,
         r: &Scalar,
         s: &Scalar,
+        within: &MemoryBound,
         stop: &Stop,
         clock: Clock<'_>,
     ) -> Result<Proven, ProveError> {
+        check(stop)?;
+        let queries = self.queries_within(within);
         let mut times = PhaseTimes::default();
         let assignment = timed(clock, &mut times.synthesis, || self.assign(circuit.clone()))?;
         check(stop)?;
@@ -197,17 +225,19 @@ impl Prover {
         };
         check(stop)?;
         let public_inputs = assignment.public()[1..].to_vec();
-        let sums = self.sums(assignment, products, stop, clock, &mut times)?;
+        let sums = self.sums(&queries, assignment, products, stop, clock, &mut times)?;
         Ok(Proven { proof: self.assemble(&sums, r, s), public_inputs, times })
     }
 
     /// Computes multiples of the key's points, of `bytes_max` at most, which make later proofs cheaper. Costs as much as some
     /// proofs do; proofs that run beside it go on with what they have. The key is the one that this was made of.
     pub fn make_tables(&self, parameters: &Parameters<Bls12>, bytes_max: u64) {
-        // Each query gets its share of the bytes that all points take: a point of G2 takes and costs more than one of G1.
-        let (points, _) = self.point_bytes();
-        let share =
-            |plain: u64| (u128::from(bytes_max) * u128::from(plain) / u128::from(points.max(1))) as u64;
+        self.make_tables_in_pieces(parameters, bytes_max, &|| {});
+    }
+
+    /// As [`Prover::make_tables`], and calls `pause` after each few milliseconds of a thread's work.
+    pub fn make_tables_in_pieces(&self, parameters: &Parameters<Bls12>, bytes_max: u64, pause: &dyn Fn()) {
+        let share = self.table_shares(bytes_max);
         let of_g1 = [
             (&self.a, &parameters.a),
             (&self.b_g1, &parameters.b_g1),
@@ -215,10 +245,24 @@ impl Prover {
             (&self.l, &parameters.l),
         ];
         for (bases, points) in of_g1 {
-            bases.make_tables(points, self.instructions, share(bases.bytes().0));
+            bases.make_tables(points, self.instructions, share(bases.bytes().0), pause);
         }
         let of_g2 = share(self.b_g2.bytes().0);
-        self.b_g2.make_tables(&parameters.b_g2, self.instructions, of_g2);
+        self.b_g2.make_tables(&parameters.b_g2, self.instructions, of_g2, pause);
+    }
+
+    /// Bytes of the tables that [`Prover::make_tables`] would make.
+    pub fn tables_bytes_for(&self, bytes_max: u64) -> u64 {
+        let share = self.table_shares(bytes_max);
+        let of_g1 = [&self.a, &self.b_g1, &self.h, &self.l];
+        let of_g1: u64 = of_g1.map(|bases| bases.tables_bytes_for(share(bases.bytes().0))).iter().sum();
+        of_g1 + self.b_g2.tables_bytes_for(share(self.b_g2.bytes().0))
+    }
+
+    /// Each query gets its share of the bytes that all points take: a point of G2 takes and costs more than one of G1.
+    fn table_shares(&self, bytes_max: u64) -> impl Fn(u64) -> u64 + use<> {
+        let (points, _) = self.point_bytes();
+        move |plain| (u128::from(bytes_max) * u128::from(plain) / u128::from(points.max(1))) as u64
     }
 
     /// Lets go of the tables. Proofs that run keep them to their end.
@@ -229,8 +273,38 @@ impl Prover {
         self.b_g2.drop_tables();
     }
 
-    /// A bound of what one proof takes of memory while it is made, beyond what the key holds.
+    /// A bound of what one proof takes of memory while it is made, beyond what the key holds, with the tables of now or without.
     pub fn proof_bound(&self) -> MemoryBound {
+        self.bound_with(&self.queries())
+    }
+
+    /// The points, with all tables of now.
+    fn queries(&self) -> Queries<'_> {
+        Queries {
+            a: self.a.of_now(),
+            b_g1: self.b_g1.of_now(),
+            b_g2: self.b_g2.of_now(),
+            h: self.h.of_now(),
+            l: self.l.of_now(),
+        }
+    }
+
+    /// The points, with the tables of now if a proof with them takes no more than that.
+    fn queries_within(&self, within: &MemoryBound) -> Queries<'_> {
+        let queries = self.queries();
+        if within.covers(&self.bound_with(&queries)) {
+            return queries;
+        }
+        Queries {
+            a: self.a.without_tables(),
+            b_g1: self.b_g1.without_tables(),
+            b_g2: self.b_g2.without_tables(),
+            h: self.h.without_tables(),
+            l: self.l.without_tables(),
+        }
+    }
+
+    fn bound_with(&self, queries: &Queries<'_>) -> MemoryBound {
         let values = self.matrices.inputs() + self.matrices.private();
         // The witness, its integers, those of the A or B query, and the products that the witness leaves behind; the quotient.
         let values = MemoryBound {
@@ -238,8 +312,8 @@ impl Prover {
             each_thread: 0,
         };
         // The sum over H runs beside one of the others.
-        let beside = [self.a.bound(), self.b_g1.bound(), self.l.bound()];
-        values + self.h.bound() + beside.into_iter().fold(self.b_g2.bound(), MemoryBound::or)
+        let beside = [queries.a.bound(), queries.b_g1.bound(), queries.l.bound()];
+        values + queries.h.bound() + beside.into_iter().fold(queries.b_g2.bound(), MemoryBound::or)
     }
 
     /// What the key holds in memory.
@@ -270,6 +344,7 @@ impl Prover {
     /// The sums over the queries. The quotient and its sum depend on nothing else, so that they run beside the others.
     fn sums(
         &self,
+        queries: &Queries<'_>,
         assignment: Assignment,
         products: Products,
         stop: &Stop,
@@ -280,7 +355,7 @@ impl Prover {
         let quotient = || {
             let h = timed(clock, fft, || self.domain.quotient(products));
             check(stop)?;
-            Ok(timed(clock, msm_h, || self.h.multiply(&h)))
+            Ok(timed(clock, msm_h, || queries.h.multiply(&h)))
         };
         let of_witness = || {
             let started = clock();
@@ -290,15 +365,15 @@ impl Prover {
             let of_b = picked(&[], &integers, self.matrices.b_variables());
             *time_products += clock().saturating_sub(started);
             check(stop)?;
-            let b_g2 = timed(clock, msm_b_g2, || self.b_g2.multiply(&of_b));
+            let b_g2 = timed(clock, msm_b_g2, || queries.b_g2.multiply(&of_b));
             check(stop)?;
-            let b_g1 = timed(clock, msm_b_g1, || self.b_g1.multiply(&of_b));
+            let b_g1 = timed(clock, msm_b_g1, || queries.b_g1.multiply(&of_b));
             drop(of_b);
             check(stop)?;
-            let l = timed(clock, msm_l, || self.l.multiply(private));
+            let l = timed(clock, msm_l, || queries.l.multiply(private));
             check(stop)?;
             let of_a = picked(public, private, self.matrices.a_private());
-            let a = timed(clock, msm_a, || self.a.multiply(&of_a));
+            let a = timed(clock, msm_a, || queries.a.multiply(&of_a));
             Ok((a, b_g1, b_g2, l))
         };
         let (h, of_witness): (Result<_, ProveError>, Result<_, ProveError>) =
@@ -333,10 +408,14 @@ fn check_lengths(
         ("b_g1", parameters.b_g1.len(), b),
         ("b_g2", parameters.b_g2.len(), b),
     ];
-    match lengths.into_iter().find(|(_, found, expected)| found != expected) {
-        Some((query, found, expected)) => Err(PrepareError::OtherCircuit { query, found, expected }),
-        None => Ok(()),
+    if let Some((query, found, expected)) = lengths.into_iter().find(|(_, found, expected)| found != expected)
+    {
+        return Err(PrepareError::OtherCircuit { query, found, expected });
     }
+    if lengths.iter().any(|(_, found, _)| *found > BASES_MAX) {
+        return Err(PrepareError::TooLarge);
+    }
+    Ok(())
 }
 
 fn check(stop: &Stop) -> Result<(), ProveError> {

@@ -135,8 +135,11 @@ fn assert_bellmans<C: Circuit<Scalar> + Clone + Sync>(
         let expected = create_proof(circuit.clone(), parameters, r, s).unwrap();
         for threads in [1, 2] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let proven =
-                pool.install(|| prover.prove_with(circuit.clone(), &r, &s, &Stop::new(), &still)).unwrap();
+            let proven = pool
+                .install(|| {
+                    prover.prove_with(circuit.clone(), &r, &s, &MemoryBound::ANY, &Stop::new(), &still)
+                })
+                .unwrap();
             let how = (prover.instructions, threads, tables);
             assert_eq!(
                 bytes(&proven.proof),
@@ -259,7 +262,7 @@ fn a_key_whose_delta_is_the_identity_is_refused() {
 }
 
 #[test]
-fn a_proof_can_be_given_up_before_every_phase_but_the_first_and_not_after_the_last() {
+fn a_proof_can_be_given_up_before_every_phase_and_not_after_the_last() {
     let circuit = Motley::new(40, 2);
     let prover = Prover::new(circuit.blank(), &key(&circuit, 12)).unwrap();
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
@@ -278,6 +281,11 @@ fn a_proof_can_be_given_up_before_every_phase_but_the_first_and_not_after_the_la
     };
     let (_, finished, all) = stopped_at(usize::MAX);
     assert!(finished);
+    let (stop, mut rng) = (Stop::new(), ChaCha20Rng::seed_from_u64(13));
+    stop.stop();
+    let never_asked = || -> Duration { panic!("the first phase was begun") };
+    let result = one_thread.install(|| prover.prove_timed(circuit.clone(), &mut rng, &stop, &never_asked));
+    assert!(matches!(result, Err(ProveError::Stopped)));
     for wanted in 0..all {
         let (stopped, finished, asked) = stopped_at(wanted);
         let in_the_last_phase = wanted + 2 >= all;

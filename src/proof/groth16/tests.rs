@@ -17,6 +17,7 @@ use super::*;
 use crate::proof::circuits::{AnyCircuit, CircuitInput, MerkleWitness, catalog};
 use crate::proof::field::Bytes32;
 use crate::proof::keys::tests::shared_key;
+use crate::proof::memory::MemoryBound;
 
 /// bellman's proof, from which ours must not differ. On any engine.
 fn oracle<E: ProofEngine>(
@@ -88,7 +89,8 @@ fn both_engines_and_our_prover_make_the_same_bytes_from_the_same_randomness_and_
     let their_proof = oracle(&theirs, their_circuit, convert(r), convert(s));
     assert_eq!(our_proof, their_proof);
     let prover = shared_key().prover().unwrap();
-    let proven = prover.prove_with(our_circuit, &r, &s, &Stop::new(), &|| Duration::ZERO).unwrap();
+    let proven =
+        prover.prove_with(our_circuit, &r, &s, &MemoryBound::ANY, &Stop::new(), &|| Duration::ZERO).unwrap();
     assert_eq!(ProofBytes::from_proof(&proven.proof).unwrap(), their_proof);
     assert_eq!(verify(&their_proof, &input.public_inputs().unwrap()), Ok(true));
 }

@@ -33,6 +33,7 @@ use super::groth16::{
     self, FastKey, KeygenProgress, PhaseTimes, PrepareError, ProofBytes, ProveError, Prover, Stop,
     ToxicValues, VerifyError, VerifyingKeyError,
 };
+use super::memory::MemoryBound;
 
 /// Who made a key, and so how far it can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,12 +238,29 @@ impl ProvingKey {
     /// # Errors
     /// The key is not one of its circuit's.
     pub fn make_tables(&self, bytes_max: u64) -> Result<(), PrepareError> {
-        self.prover()?.make_tables(&self.parameters, bytes_max);
+        self.make_tables_in_pieces(bytes_max, &|| {})
+    }
+
+    /// As [`ProvingKey::make_tables`], and calls `pause` after each few milliseconds of a thread's work.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn make_tables_in_pieces(
+        &self,
+        bytes_max: u64,
+        pause: &(dyn Fn() + Sync),
+    ) -> Result<(), PrepareError> {
+        self.prover()?.make_tables_in_pieces(&self.parameters, bytes_max, pause);
         Ok(())
     }
 
     /// Lets go of the tables.
     pub fn drop_tables(&self) {
+    /// Bytes of the tables that would be made within `bytes_max`; none for a key that is not ready for proofs.
+    pub fn tables_bytes_for(&self, bytes_max: u64) -> u64 {
+        self.prover.get().map_or(0, |prover| prover.tables_bytes_for(bytes_max))
+    }
+
         if let Some(prover) = self.prover.get() {
             prover.drop_tables();
         }
@@ -273,11 +291,12 @@ impl ProvingKey {
     /// # Errors
     /// As there.
     pub fn prove(&self, input: &CircuitInput) -> Result<ProofBytes, ProveError> {
-        self.prove_until(input, &Stop::new(), &|| Duration::ZERO).map(|made| made.proof)
+        self.prove_until(input, &MemoryBound::ANY, &Stop::new(), &|| Duration::ZERO).map(|made| made.proof)
     }
 
-    /// Proves that the input satisfies the circuit, with randomness from the operating system, and verifies the proof. `clock`
-    /// gives any moment's distance from one fixed moment; this module reads none itself.
+    /// Proves that the input satisfies the circuit, with randomness from the operating system and in the memory that
+    /// [`Prover::proof_bound`] told, and verifies the proof. `clock` gives any moment's distance from one fixed moment; this
+    /// module reads none itself.
     ///
     /// Blocks, and uses all threads of the rayon pool that it is called in; outside of one, those of the process's.
     ///
@@ -289,9 +308,10 @@ impl ProvingKey {
         input: &CircuitInput,
         stop: &Stop,
         clock: &(dyn Fn() -> Duration + Sync),
+        within: &MemoryBound,
     ) -> Result<MadeProof, ProveError> {
         let circuit = AnyCircuit::with_input(self.circuit, input)?;
-        let proven = self.prover()?.prove_timed(circuit, &mut OsRng, stop, clock)?;
+        let proven = self.prover()?.prove_within(circuit, &mut OsRng, within, stop, clock)?;
         let proof = ProofBytes::from_proof(&proven.proof)?;
         let public_inputs: Vec<Bytes32> = proven.public_inputs.iter().map(Bytes32::from_scalar).collect();
         let made_at = clock();

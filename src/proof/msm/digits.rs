@@ -123,7 +123,7 @@ pub(super) fn bucket_cost(digit_bits: u32) -> u64 {
 
 /// Windows of `digit_bits` for magnitudes of `bits`. The topmost digit must not pass 2^(c-1) with the carry from below: a bit
 /// to spare does it, and for 254 bits (half the order is 0.906 · 2^254) none is needed from five-bit digits on.
-pub(super) fn window_count(bits: u32, digit_bits: u32) -> u32 {
+pub(super) const fn window_count(bits: u32, digit_bits: u32) -> u32 {
     let spare = if bits == MAGNITUDE_BITS { 1 } else { 2 };
     if bits == 0 { 0 } else { (bits + spare).div_ceil(digit_bits) }
 }

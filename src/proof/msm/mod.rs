@@ -20,6 +20,7 @@ mod vector;
 use self::adder::Adder;
 pub(crate) use self::digits::Integer;
 use self::digits::Lengths;
+pub(crate) use self::multiply::BASES_MAX;
 use self::multiply::Tables;
 use self::portable::Portable;
 use super::arith::curve::{Curve, G1, G2};
@@ -102,7 +103,7 @@ pub enum Instructions {
 }
 
 impl<C: MsmCurve> Bases<C> {
-    /// Makes points ready. Points at infinity are allowed.
+    /// Makes points ready, [`BASES_MAX`] of them at most. Points at infinity are allowed.
     pub(crate) fn new(points: &[C::Affine], instructions: Instructions) -> Self {
         let plain = match fast::<C>(instructions) {
             Some(adder) => Form::Fast(Tables::plain(adder, points)),
@@ -112,13 +113,28 @@ impl<C: MsmCurve> Bases<C> {
     }
 
     /// Computes multiples of the points, of `bytes_max` at most, that make later multiplications cheaper. They cost as much
-    /// as some multiplications do. Nothing happens if two tables do not fit.
-    pub(crate) fn make_tables(&self, points: &[C::Affine], instructions: Instructions, bytes_max: u64) {
+    /// as some multiplications do; `pause` is called after each few milliseconds of a thread's work. Nothing happens if two tables
+    /// do not fit.
+    pub(crate) fn make_tables(
+        &self,
+        points: &[C::Affine],
+        instructions: Instructions,
+        bytes_max: u64,
+        pause: &dyn Fn(),
+    ) {
         let tables = match fast::<C>(instructions) {
-            Some(adder) => Tables::with_tables(adder, points, bytes_max).map(Form::Fast),
-            None => Tables::with_tables(Portable, points, bytes_max).map(Form::Portable),
+            Some(adder) => Tables::with_tables(adder, points, bytes_max, pause).map(Form::Fast),
+            None => Tables::with_tables(Portable, points, bytes_max, pause).map(Form::Portable),
         };
         *self.tables.write().unwrap_or_else(PoisonError::into_inner) = tables.map(Arc::new);
+    }
+
+    /// Bytes of the tables that [`Self::make_tables`] would make.
+    pub(crate) fn tables_bytes_for(&self, bytes_max: u64) -> u64 {
+        match &self.plain {
+            Form::Portable(plain) => plain.tables_bytes_for(bytes_max),
+            Form::Fast(plain) => plain.tables_bytes_for(bytes_max),
+        }
     }
 
     /// Lets go of the tables.
@@ -135,10 +151,28 @@ impl<C: MsmCurve> Bases<C> {
         (self.plain.bytes(), self.tables().map_or(0, |tables| tables.bytes()))
     }
 
-    /// What [`Self::multiply`] takes of memory at most, with the tables of now or without.
+    /// The points for one proof, with the tables of now, which then stay as long as the proof.
+    pub(crate) fn of_now(&self) -> Held<'_, C> {
+        Held { bases: self, tables: self.tables() }
+    }
+
+    /// The points without tables.
+    pub(crate) fn without_tables(&self) -> Held<'_, C> {
+        Held { bases: self, tables: None }
+    }
+}
+
+/// The points, and the tables that one proof uses, whatever becomes of them meanwhile.
+pub(crate) struct Held<'a, C: MsmCurve> {
+    bases: &'a Bases<C>,
+    tables: Option<Arc<Form<C>>>,
+}
+
+impl<C: MsmCurve> Held<'_, C> {
+    /// What [`Self::multiply`] takes of memory at most.
     pub(crate) fn bound(&self) -> MemoryBound {
-        let of_tables = self.tables().map(|tables| tables.bound());
-        self.plain.bound().or(of_tables.unwrap_or_default())
+        let of_tables = self.tables.as_ref().map(|tables| tables.bound());
+        self.bases.plain.bound().or(of_tables.unwrap_or_default())
     }
 
     /// Σ s_i P_i over as many scalars as there are points; those that are missing count as zero.
@@ -146,7 +180,8 @@ impl<C: MsmCurve> Bases<C> {
     /// # Panics
     /// More scalars than points.
     pub(crate) fn multiply(&self, scalars: &[Integer]) -> C::Projective {
-        assert!(scalars.len() <= self.len, "{} scalars for {} points", scalars.len(), self.len);
+        let Bases { plain, len, .. } = self.bases;
+        assert!(scalars.len() <= *len, "{} scalars for {len} points", scalars.len());
         let lengths = scalars
             .par_chunks(CHUNK_SCALARS)
             .map(|scalars| Lengths::of(scalars.iter()))
@@ -154,9 +189,8 @@ impl<C: MsmCurve> Bases<C> {
         if lengths.additions(1) == 0 {
             return C::Projective::identity();
         }
-        let tables = self.tables();
-        let tables = tables.as_deref().filter(|tables| tables.cost(&lengths) < self.plain.cost(&lengths));
-        tables.unwrap_or(&self.plain).multiply(&lengths, scalars)
+        let tables = self.tables.as_deref().filter(|tables| tables.cost(&lengths) < plain.cost(&lengths));
+        tables.unwrap_or(plain).multiply(&lengths, scalars)
     }
 }
 

@@ -4,14 +4,15 @@ use super::super::arith::curve::Curve;
 use super::super::memory::MemoryBound;
 use super::adder::{Adder, Operand, SOURCES_MAX};
 use super::buckets::{self, Layout, Sorted};
-use super::digits::{Integer, Lengths, MAGNITUDE_BITS, bucket_cost, window_count};
-use super::reduce::weighted_sums;
+use super::digits::{DIGIT_BITS_MIN, Integer, Lengths, MAGNITUDE_BITS, bucket_cost, window_count};
+use super::reduce::{groups, weighted_sums};
 use super::sum::Room;
 use crate::proof::wiped::Wiped;
 use group::prime::PrimeCurveAffine;
 use group::{Curve as _, Group};
 use rayon::prelude::{
     IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, ParallelIterator, ParallelSlice,
+    ParallelSliceMut,
 };
 use std::mem::size_of;
 use std::ops::{AddAssign, Range};
@@ -23,6 +24,12 @@ const TASK_OPERANDS: usize = 16 << 10;
 /// Buckets that one task sums by rows and columns at least, for the same reason.
 const TASK_BUCKETS: usize = 4 << 10;
 
+/// Most bases: in the narrowest digits of all, the number of all operands fits the 32 bits that it is counted in.
+pub(crate) const BASES_MAX: usize = u32::MAX as usize / window_count(MAGNITUDE_BITS, DIGIT_BITS_MIN) as usize;
+
+/// Points whose multiples one task of a thread computes between two pauses, when tables are made: some milliseconds in G1.
+const TASK_MULTIPLES: usize = 64;
+
 /// Bases as one adder likes them: tables of `2^(c S j)` times the bases for j = 0, 1, …, of which there is often only the first.
 pub(super) struct Tables<C: Curve, A: Adder<C>> {
     adder: A,
@@ -32,39 +39,61 @@ pub(super) struct Tables<C: Curve, A: Adder<C>> {
     infinite: Vec<u32>,
     /// How the tables were laid out; digits of any width go with a single one.
     layout: Option<Layout>,
+    /// What [`Self::multiply`] takes of memory at most.
+    bound: MemoryBound,
 }
 
 impl<C: Curve, A: Adder<C>> Tables<C, A> {
     /// The bases alone.
     ///
     /// # Panics
-    /// More bases than an index can name, far beyond what memory holds.
+    /// More than [`BASES_MAX`] bases, beyond what memory holds.
     pub(super) fn plain(adder: A, bases: &[C::Affine]) -> Self {
-        assert!(bases.len() < SOURCES_MAX, "{} bases", bases.len());
+        assert!(bases.len() <= BASES_MAX, "{} bases", bases.len());
         let points = bases.par_iter().with_min_len(1024).map(|base| A::pack(&C::coordinates(base))).collect();
         let infinite = (0u32..).zip(bases).filter(|(_, base)| C::coordinates(base).is_infinity());
-        Tables {
+        let mut plain = Tables {
             adder,
             points,
             bases: bases.len(),
             infinite: infinite.map(|(i, _)| i).collect(),
             layout: None,
-        }
+            bound: MemoryBound::default(),
+        };
+        plain.bound = plain.bound_of_multiply();
+        plain
     }
 
-    /// As many tables as fit into `bytes_max`; none if not even two do, or if they would not help.
-    pub(super) fn with_tables(adder: A, bases: &[C::Affine], bytes_max: u64) -> Option<Self> {
+    /// As many tables as fit into `bytes_max`; none if not even two do, or if they would not help. Calls `pause` between two pieces of
+    /// the work.
+    pub(super) fn with_tables(
+        adder: A,
+        bases: &[C::Affine],
+        bytes_max: u64,
+        pause: &dyn Fn(),
+    ) -> Option<Self> {
         let layout = table_layout(bases.len(), bytes_max / size_of::<A::Point>() as u64)?;
         let mut tables = Self::plain(adder, bases);
         let mut shifted = bases.to_vec();
-        let more = layout.windows.div_ceil(layout.sets) - 1;
+        let more = table_count(&layout) - 1;
         tables.points.reserve_exact(more as usize * bases.len());
         for _ in 0..more {
-            shifted = shifted.par_chunks(512).flat_map_iter(|bases| doubled::<C>(bases, &layout)).collect();
+            for piece in shifted.chunks_mut(TASK_MULTIPLES * rayon::current_num_threads()) {
+                piece.par_chunks_mut(TASK_MULTIPLES).for_each(|bases| shift::<C>(bases, &layout));
+                pause();
+            }
             tables.points.extend(shifted.iter().map(|point| A::pack(&C::coordinates(point))));
         }
         tables.layout = Some(layout);
+        tables.bound = tables.bound_of_multiply();
         Some(tables)
+    }
+
+    /// Bytes of what [`Self::with_tables`] would make of these bases.
+    pub(super) fn tables_bytes_for(&self, bytes_max: u64) -> u64 {
+        let layout = table_layout(self.bases, bytes_max / size_of::<A::Point>() as u64);
+        let tables = layout.map_or(0, |layout| table_count(&layout) as usize);
+        (tables * self.bases * size_of::<A::Point>()) as u64
     }
 
     /// Bytes of the points.
@@ -85,6 +114,10 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
 
     /// What [`Self::multiply`] takes of memory at most.
     pub(super) fn bound(&self) -> MemoryBound {
+        self.bound
+    }
+
+    fn bound_of_multiply(&self) -> MemoryBound {
         let (layout, _) = self.plan(&Lengths::full(self.bases));
         let operands = self.bases * layout.windows as usize;
         let parts = operands / TASK_OPERANDS + 1;
@@ -99,7 +132,9 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
         let to_reduce = 2 * buckets_per_task(&layout);
         let points = to_fill.max(Room::<C, A>::points_max(to_reduce, 0));
         let room = Room::<C, A>::bytes_max(points, small.max(to_reduce) / 2);
-        let each_thread = room + (2 * to_reduce * size_of::<Operand>()) as u64;
+        let groups = to_reduce / layout.buckets_per_set() * groups(layout.buckets_per_set());
+        let of_group = size_of::<u32>() + size_of::<A::Point>() + size_of::<C::Projective>();
+        let each_thread = room + (to_reduce * size_of::<Operand>() + groups * of_group) as u64;
         buckets::sort_bound(&layout, self.bases) + MemoryBound { whole: buckets as u64, each_thread }
     }
 
@@ -171,14 +206,17 @@ fn buckets_per_task(layout: &Layout) -> usize {
     layout.buckets_per_set() * TASK_BUCKETS.div_ceil(layout.buckets_per_set())
 }
 
-/// `2^(c S)` times each of the points.
-fn doubled<C: Curve>(points: &[C::Affine], layout: &Layout) -> Vec<C::Affine> {
+/// Tables of a layout, the bases themselves included.
+fn table_count(layout: &Layout) -> u32 {
+    layout.windows.div_ceil(layout.sets)
+}
+
+/// Makes `2^(c S)` times each of the points of it.
+fn shift<C: Curve>(points: &mut [C::Affine], layout: &Layout) {
     let doublings = layout.digit_bits * layout.sets;
     let sums: Vec<C::Projective> =
         points.iter().map(|point| (0..doublings).fold(point.to_curve(), |sum, _| sum.double())).collect();
-    let mut affine = points.to_vec();
-    C::Projective::batch_normalize(&sums, &mut affine);
-    affine
+    C::Projective::batch_normalize(&sums, points);
 }
 
 /// Rooms that nobody is in. A fresh one costs page faults for every task, so that tasks hand theirs on.
@@ -246,6 +284,6 @@ fn table_layout(bases: usize, points_max: u64) -> Option<Layout> {
     let cost = |layout: &Layout| {
         bases as u64 * u64::from(layout.windows) + u64::from(layout.sets) * bucket_cost(layout.digit_bits)
     };
-    let widths = super::digits::DIGIT_BITS_MIN..=super::digits::DIGIT_BITS_MAX;
+    let widths = DIGIT_BITS_MIN..=super::digits::DIGIT_BITS_MAX;
     (tables_max >= 2).then(|| widths.map(layout).min_by_key(cost)).flatten()
 }

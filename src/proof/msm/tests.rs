@@ -43,10 +43,13 @@ fn assert_every_way_gives<C: MsmCurve>(points: &[C::Affine], scalars: &[Scalar],
     let integers = integers(scalars);
     for instructions in [Instructions::Best, Instructions::Portable] {
         let bases = Bases::<C>::new(points, instructions);
-        assert!(bases.multiply(&integers) == *expected, "{instructions:?}");
+        assert!(bases.of_now().multiply(&integers) == *expected, "{instructions:?}");
         for bytes_max in [1 << 13, 1 << 26] {
-            bases.make_tables(points, instructions, bytes_max);
-            assert!(bases.multiply(&integers) == *expected, "{instructions:?}, tables of {bytes_max} bytes");
+            bases.make_tables(points, instructions, bytes_max, &|| {});
+            assert!(
+                bases.of_now().multiply(&integers) == *expected,
+                "{instructions:?}, tables of {bytes_max} bytes"
+            );
         }
     }
 }
@@ -145,7 +148,10 @@ fn a_bucket_too_large_for_one_task_is_summed_in_pieces() {
     let bases = Bases::<G1>::new(&points, Instructions::Best);
     for threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        assert!(pool.install(|| bases.multiply(&integers(&scalars))) == expected, "{threads} threads");
+        assert!(
+            pool.install(|| bases.of_now().multiply(&integers(&scalars))) == expected,
+            "{threads} threads"
+        );
     }
 }
 
@@ -162,7 +168,7 @@ fn scalars_that_are_missing_count_as_zero() {
     let points = points::<G1>(20, 8);
     let scalars: Vec<Scalar> = (1..=12u64).map(Scalar::from).collect();
     let bases = Bases::<G1>::new(&points, Instructions::Best);
-    assert!(bases.multiply(&integers(&scalars)) == naive::<G1>(&points[..12], &scalars));
+    assert!(bases.of_now().multiply(&integers(&scalars)) == naive::<G1>(&points[..12], &scalars));
 }
 
 #[test]
@@ -171,11 +177,16 @@ fn tables_stay_within_their_bytes_and_can_be_dropped() {
     let bases = Bases::<G1>::new(&points, Instructions::Best);
     let (plain, none) = bases.bytes();
     assert_eq!(none, 0);
-    bases.make_tables(&points, Instructions::Best, 5 * plain);
+    let announced = bases.tables_bytes_for(5 * plain);
+    let pauses = std::cell::Cell::new(0);
+    bases.make_tables(&points, Instructions::Best, 5 * plain, &|| pauses.set(pauses.get() + 1));
     let (_, tables) = bases.bytes();
+    assert_eq!(tables, announced);
+    assert!(pauses.get() > 1, "a pause now and then");
     assert!((2 * plain..=5 * plain).contains(&tables), "{tables} bytes");
     bases.drop_tables();
     assert_eq!(bases.bytes(), (plain, 0));
-    bases.make_tables(&points, Instructions::Best, plain);
+    assert_eq!(bases.tables_bytes_for(plain), 0);
+    bases.make_tables(&points, Instructions::Best, plain, &|| {});
     assert_eq!(bases.bytes(), (plain, 0), "one table would be the bases themselves");
 }
