@@ -19,6 +19,8 @@ pub enum Defect {
     LostResult,
     /// A new leader does not know the idempotency keys that an earlier one answered.
     ForgottenKey,
+    /// A worker gives out a proof without verifying it.
+    UncheckedProof,
 }
 
 /// Whether this process is to make the mistake.
@@ -34,6 +36,7 @@ pub fn is_planted(defect: Defect) -> bool {
             "stale-read" => Defect::StaleRead,
             "lost-result" => Defect::LostResult,
             "forgotten-key" => Defect::ForgottenKey,
+            "unchecked-proof" => Defect::UncheckedProof,
             _ => return None,
         })
     });

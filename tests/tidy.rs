@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("planted", &[]),
     ("telemetry", &[]),
     ("ledger", &["planted"]),
-    ("proof", &[]),
+    ("proof", &["planted"]),
     ("codec", &[]),
     ("tls", &[]),
     ("sealing", &["ledger"]),

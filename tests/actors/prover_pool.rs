@@ -1,8 +1,11 @@
 //! The prover pool: what becomes of a prover that fails.
 
 use crate::support::{
-    Gate, LONG_LEASE, Options, Rig, Scripted, Worker, poll_until, quick_policy, submission,
+    Gate, LONG_LEASE, Options, Rig, Scripted, Worker, poll_until, quick_policy, shared_keys, submission,
 };
+use bellman::groth16::Parameters;
+use std::path::Path;
+use std::sync::Arc;
 use zkpnet::actors::cpu_pool::CpuPool;
 use zkpnet::actors::guardian::Guardian;
 use zkpnet::actors::prover_pool::{Groth16Prover, NoProof, Prove, ProverPool};
@@ -10,7 +13,9 @@ use zkpnet::ledger::{
     AttemptEnd, CircuitId, Digest, FailureCause, FailureKind, FailureReason, Policy, Task, TaskState,
     TaskStatus,
 };
-use zkpnet::proof::{Bytes32, CircuitInput, KeyStore, MerkleWitness, Stop};
+use zkpnet::proof::{
+    Bytes32, CircuitInput, Digest32, KeyManifest, KeyStore, MerkleWitness, ProveError, Stop,
+};
 
 fn causes(task: &Task) -> Vec<FailureKind> {
     let ends = task.attempts.iter().filter_map(|record| record.end.as_ref());
@@ -81,7 +86,7 @@ fn prove_request() -> Prove {
 async fn a_key_that_is_not_there_leaves_the_task_untried() {
     let folder = tempfile::tempdir().unwrap();
     let (guardian, _given_up) = Guardian::launch();
-    let prover = std::sync::Arc::new(Groth16Prover::new(KeyStore::open(folder.path()).unwrap()));
+    let prover = Arc::new(Groth16Prover::new(KeyStore::open(folder.path()).unwrap()));
     let pool = ProverPool::launch(&guardian, CpuPool::start("prover", 1, 1).unwrap(), prover).await;
     let NoProof::NotTried(reason) = pool.prove(prove_request()).await.unwrap_err() else {
         panic!("it was tried without a key");
@@ -134,5 +139,45 @@ async fn a_worker_that_says_the_witness_is_wrong_fails_the_task_at_once() {
     let view = rig.ended(task).await;
     assert!(matches!(view.task.state, TaskState::Failed { reason: FailureReason::Permanent(_), .. }));
     assert_eq!(view.task.attempts.len(), 1);
+    rig.stop().await;
+}
+
+/// Puts a key into the folder in which one point is another's. Its file is what its name says, so that only a proof can tell.
+fn store_altered_key(folder: &Path) -> KeyStore {
+    let whole = KeyStore::open(shared_keys()).unwrap();
+    let manifest = whole.list().unwrap().remove(0);
+    let mut bytes = Vec::new();
+    whole.load(&manifest.proving_key).unwrap().write(&mut bytes).unwrap();
+    let mut parameters = Parameters::read(&bytes[..], false).unwrap();
+    let other = parameters.h[1];
+    Arc::make_mut(&mut parameters.h)[0] = other;
+    bytes.clear();
+    parameters.write(&mut bytes).unwrap();
+    let manifest = KeyManifest { proving_key: Digest32::of(&bytes), ..manifest };
+    let text = serde_json::to_vec(&manifest).unwrap();
+    let length = u32::try_from(text.len()).unwrap().to_le_bytes();
+    let altered = KeyStore::open(folder).unwrap();
+    altered.import_bundle(&manifest.proving_key, &[&length, &text[..], &bytes].concat()).unwrap();
+    altered
+}
+
+#[actix_rt::test]
+async fn a_proof_that_came_out_false_is_never_reported() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let prover = Groth16Prover::new(store_altered_key(keys.path()));
+    let policy = Policy { max_attempts_default: 2, ..quick_policy() };
+    let options = Options { policy, keys: keys.path(), ..Options::default() };
+    let rig = Rig::single_with(folder.path(), Worker::Session(Arc::new(prover)), options).await;
+    rig.ledger_says("the limits hold", |ledger| (ledger.policy().max_attempts_default == 2).then_some(()))
+        .await;
+    let task = rig.submit(1).await;
+    let view = rig.ended(task).await;
+    assert!(matches!(view.task.state, TaskState::Failed { reason: FailureReason::AttemptsExhausted, .. }));
+    assert_eq!(causes(&view.task), [FailureKind::InvalidProof; 2]);
+    // Not the coordinator found it, which would say so otherwise: nothing was handed in.
+    for record in &view.task.attempts {
+        let Some((_, AttemptEnd::Failed(cause))) = &record.end else { panic!("{record:?}") };
+        assert_eq!(cause.message(), ProveError::WrongProof.to_string());
+    }
     rig.stop().await;
 }

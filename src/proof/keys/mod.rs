@@ -34,6 +34,7 @@ use super::groth16::{
     ToxicValues, VerifyError, VerifyingKeyError,
 };
 use super::memory::MemoryBound;
+use crate::planted::{Defect, is_planted};
 
 /// Who made a key, and so how far it can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -254,13 +255,13 @@ impl ProvingKey {
         Ok(())
     }
 
-    /// Lets go of the tables.
-    pub fn drop_tables(&self) {
     /// Bytes of the tables that would be made within `bytes_max`; none for a key that is not ready for proofs.
     pub fn tables_bytes_for(&self, bytes_max: u64) -> u64 {
         self.prover.get().map_or(0, |prover| prover.tables_bytes_for(bytes_max))
     }
 
+    /// Lets go of the tables.
+    pub fn drop_tables(&self) {
         if let Some(prover) = self.prover.get() {
             prover.drop_tables();
         }
@@ -306,9 +307,9 @@ impl ProvingKey {
     pub fn prove_until(
         &self,
         input: &CircuitInput,
+        within: &MemoryBound,
         stop: &Stop,
         clock: &(dyn Fn() -> Duration + Sync),
-        within: &MemoryBound,
     ) -> Result<MadeProof, ProveError> {
         let circuit = AnyCircuit::with_input(self.circuit, input)?;
         let proven = self.prover()?.prove_within(circuit, &mut OsRng, within, stop, clock)?;
@@ -316,11 +317,11 @@ impl ProvingKey {
         let public_inputs: Vec<Bytes32> = proven.public_inputs.iter().map(Bytes32::from_scalar).collect();
         let made_at = clock();
         match self.verifying_key.verify(&proof, &public_inputs) {
-            Ok(true) => {
+            Ok(holds) if holds || is_planted(Defect::UncheckedProof) => {
                 let check = clock().saturating_sub(made_at);
                 Ok(MadeProof { proof, times: proven.times, check })
             }
-            Ok(false) | Err(_) => Err(ProveError::WrongProof),
+            Ok(_) | Err(_) => Err(ProveError::WrongProof),
         }
     }
 }

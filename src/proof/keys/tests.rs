@@ -5,8 +5,11 @@
 use std::fs;
 use std::sync::OnceLock;
 
+use group::Curve;
+use group::prime::PrimeCurveAffine;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::*;
@@ -301,4 +304,39 @@ fn a_bundle_that_is_not_what_was_asked_for_is_refused_and_not_stored() {
     }
     assert!(receiver.import_bundle(&Digest32::of(b"another"), &whole).is_err());
     assert_eq!(receiver.list().unwrap(), []);
+}
+
+/// A key whose verifying key is what it should be, and one of whose points is another than that: the last of a query, or the first.
+fn altered(change: impl FnOnce(&mut Parameters<Bls12>)) -> ProvingKey {
+    let mut parameters = shared_key().parameters.clone();
+    change(&mut parameters);
+    ProvingKey::new(shared_key().circuit(), KeyOrigin::Dev, parameters).unwrap()
+}
+
+#[test]
+fn a_proof_that_came_out_false_is_never_given_out() {
+    fn alter<P: PrimeCurveAffine<Curve: Curve<AffineRepr = P>>>(points: &mut Arc<Vec<P>>, place: usize) {
+        let point = &mut Arc::make_mut(points)[place];
+        *point = (point.to_curve() + P::generator()).to_affine();
+    }
+    fn alter_last<P: PrimeCurveAffine<Curve: Curve<AffineRepr = P>>>(points: &mut Arc<Vec<P>>) {
+        let last = points.len() - 1;
+        alter(points, last);
+    }
+    type Change = fn(&mut Parameters<Bls12>);
+    let changes: [(&str, Change); 5] = [
+        ("the constant's in A", |key| alter(&mut key.a, 0)),
+        ("B in G1", |key| alter_last(&mut key.b_g1)),
+        ("B in G2", |key| alter_last(&mut key.b_g2)),
+        ("H", |key| alter(&mut key.h, 0)),
+        ("L", |key| alter_last(&mut key.l)),
+    ];
+    let leaves: Vec<Bytes32> = (1..=16).map(|i| Bytes32::new([i; 32])).collect();
+    let input = CircuitInput::MerklePoseidon(MerkleWitness::open(&leaves, 9).unwrap());
+    assert!(altered(|_| {}).prove(&input).is_ok());
+    for (name, change) in changes {
+        let key = altered(change);
+        assert_eq!(key.verifying_key().digest(), shared_key().verifying_key().digest());
+        assert!(matches!(key.prove(&input), Err(ProveError::WrongProof)), "{name}");
+    }
 }
