@@ -5,16 +5,19 @@
 
 use super::loaded_keys::LoadedKeys;
 use super::meters;
-use super::shares::{Limits, Shares};
+use super::shares::{Limits, NoShare, Shares};
 use super::{ProofMaker, Prove};
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
 use crate::proof::{
-    CircuitSpec, Digest32, KeyError, KeyStore, MemoryBound, ProofBytes, ProveError, ProvingKey,
+    CircuitSpec, Digest32, KeyError, KeyStore, MemoryBound, ProofBytes, ProveError, ProvingKey, Stop,
 };
 use rayon::ThreadPoolBuildError;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often a proof that waits for its key looks whether it is still wanted.
+const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// Where keys come from that the folder does not have.
 pub trait KeySource: Send + Sync + 'static {
@@ -30,8 +33,7 @@ pub struct Groth16Prover {
     store: KeyStore,
     source: Option<Arc<dyn KeySource>>,
     memory: Arc<Mutex<LoadedKeys>>,
-    /// One key is loaded or fetched at a time, so that two proofs do not fetch the same one.
-    loading: Mutex<()>,
+    loading: Loading,
     shares: Arc<Shares>,
 }
 
@@ -42,7 +44,7 @@ impl Groth16Prover {
         let memory = Arc::new(Mutex::new(LoadedKeys::new()));
         let limits = Limits { threads: num_cpus::get(), memory_bytes_max: u64::MAX };
         let shares = Arc::new(Shares::new(limits));
-        Self { store, source: None, memory, loading: Mutex::default(), shares }
+        Self { store, source: None, memory, loading: Loading::default(), shares }
     }
 
     /// Makes proofs within these limits, all together.
@@ -79,10 +81,10 @@ impl Groth16Prover {
         let Some(manifest) = self.store.find(circuit)? else { return Ok(()) };
         let key = self.store.load(&manifest.proving_key)?;
         // A key that cannot be made ready is told of by the proof that wants it.
-        if let Err(error) = self.make_ready(&key) {
+        if let Err(error) = self.make_ready(&key, &Stop::new()) {
             tracing::warn!(
                 circuit = circuit.name,
-                error = error.into_cause().message(),
+                error = into_cause(error).message(),
                 "the key is not ready for proofs"
             );
         }
@@ -95,49 +97,48 @@ impl Groth16Prover {
     }
 
     /// The key of that digest: from memory, from the folder, or from the source.
-    fn key(&self, digest: Digest) -> Result<Arc<ProvingKey>, FailureCause> {
-        let known = self.memory().get(digest);
-        if let Some(key) = known {
+    fn key(&self, digest: Digest, stop: &Stop) -> Result<Arc<ProvingKey>, FailureCause> {
+        let known = || self.memory().get(digest);
+        if let Some(key) = known() {
             return Ok(key);
         }
-        let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.memory().get(digest);
-        if let Some(key) = known {
+        let _alone = self.loading.enter(digest, stop).ok_or(ProveError::Stopped).map_err(into_cause)?;
+        if let Some(key) = known() {
             return Ok(key);
         }
         let key = self
             .find(&Digest32::new(digest.0))
             .map_err(|reason| FailureCause::new(FailureKind::KeyUnavailable, &reason))?;
-        self.make_ready(&key).map_err(NotMade::into_cause)?;
+        self.make_ready(&key, stop).map_err(into_cause)?;
         self.memory().put(digest, Arc::clone(&key));
         Ok(key)
     }
 
     /// Makes a key ready for proofs, which takes threads, and no memory but the key's own.
-    fn make_ready(&self, key: &ProvingKey) -> Result<(), NotMade> {
-        let share = self.shares.take(MemoryBound::default())?;
+    fn make_ready(&self, key: &ProvingKey, stop: &Stop) -> Result<(), NotMade> {
+        let share = self.shares.take(MemoryBound::default(), stop)?;
         share.run(|| key.prover().map(drop)).map_err(|error| NotMade::Proof(error.into()))
     }
 
-    /// Makes tables for a key that is used often, beside the proofs: on one thread, taken when none waits for it.
+    /// Makes tables for a key that is used often, beside the proofs: on one thread, taken when none waits for it, and lent to those that
+    /// come to wait.
     fn make_tables_in_time(&self, digest: Digest, key: &Arc<ProvingKey>) {
-        let bytes_max = {
-            let mut memory = self.memory();
-            if !memory.is_time_for_tables(digest) {
-                return;
-            }
-            memory.tables_bytes_max
-        };
-        let (key, memory, shares) = (Arc::clone(key), Arc::clone(&self.memory), Arc::clone(&self.shares));
+        let Some(bytes_max) = self.memory().proved(digest) else { return };
+        let set_aside = SetAside(Arc::clone(&self.memory));
+        let (key, shares) = (Arc::clone(key), Arc::clone(&self.shares));
         let make = move || {
-            let made = shares.take_idle().map(|share| share.run(|| key.make_tables(bytes_max)));
+            let made = shares.take_idle().map_err(NotMade::from).and_then(|share| {
+                let made = share.run(|pause| key.make_tables_in_pieces(bytes_max, pause));
+                made.map_err(|error| NotMade::Proof(error.into()))
+            });
+            drop(set_aside);
             match made {
-                Ok(Ok(())) => {
-                    lock(&memory).has_tables();
+                Ok(()) => {
                     tracing::info!(key = %key.digest(), bytes = key.tables_bytes(), "a key that is used often has tables");
                 }
-                Ok(Err(error)) => tracing::warn!(key = %key.digest(), %error, "a key gets no tables"),
-                Err(error) => tracing::warn!(key = %key.digest(), %error, "a key gets no tables"),
+                Err(error) => {
+                    tracing::warn!(key = %key.digest(), error = into_cause(error).message(), "a key gets no tables");
+                }
             }
         };
         // Proofs go on without tables if there is no thread to make them.
@@ -148,12 +149,13 @@ impl Groth16Prover {
 
     /// Waits for threads and memory, and proves.
     fn prove(&self, key: &ProvingKey, request: &Prove) -> Result<ProofBytes, NotMade> {
-        // Ready since the key came into memory.
+        // Ready since the key came into memory. Tables that are made while it waits are not used if they want more.
         let bound = key.prover().map_err(ProveError::from)?.proof_bound();
         let began = Instant::now();
-        let share = self.shares.take(bound)?;
+        let share = self.shares.take(bound, &request.stop)?;
         let waited = began.elapsed();
-        let made = share.run(|| key.prove_until(&request.input, &request.stop, &|| began.elapsed()))?;
+        let prove = || key.prove_until(&request.input, &bound, &request.stop, &|| began.elapsed());
+        let made = share.run(prove)?;
         meters::record_phases(key.circuit().name, waited, &made);
         Ok(made.proof)
     }
@@ -174,8 +176,53 @@ impl Groth16Prover {
     }
 }
 
-fn lock(memory: &Mutex<LoadedKeys>) -> MutexGuard<'_, LoadedKeys> {
-    memory.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The keys that are being loaded or fetched, each by one proof: others that want the same one wait, and those that want another do not.
+/// There are never more of them than proofs at once.
+#[derive(Default)]
+struct Loading {
+    digests: Mutex<BTreeSet<Digest>>,
+    changed: Condvar,
+}
+
+/// A key is being loaded, until this is dropped.
+struct Alone<'a> {
+    loading: &'a Loading,
+    digest: Digest,
+}
+
+impl Loading {
+    /// Waits until nobody else loads this key; none if it is not wanted any more.
+    fn enter(&self, digest: Digest, stop: &Stop) -> Option<Alone<'_>> {
+        let mut digests = lock(&self.digests);
+        while !stop.is_stopped() {
+            if digests.insert(digest) {
+                return Some(Alone { loading: self, digest });
+            }
+            let woken = self.changed.wait_timeout(digests, STOP_CHECK);
+            digests = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        None
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        lock(&self.loading.digests).remove(&self.digest);
+        self.loading.changed.notify_all();
+    }
+}
+
+/// Room that is set aside for tables, until they are made or given up, if only by a panic.
+struct SetAside(Arc<Mutex<LoadedKeys>>);
+
+impl Drop for SetAside {
+    fn drop(&mut self) {
+        lock(&self.0).tables_are_made();
+    }
 }
 
 /// Why a proof was not made.
@@ -190,18 +237,19 @@ impl From<ProveError> for NotMade {
     }
 }
 
-impl From<ThreadPoolBuildError> for NotMade {
-    fn from(error: ThreadPoolBuildError) -> Self {
-        NotMade::Threads(error)
+impl From<NoShare> for NotMade {
+    fn from(reason: NoShare) -> Self {
+        match reason {
+            NoShare::Stopped => NotMade::Proof(ProveError::Stopped),
+            NoShare::Threads(error) => NotMade::Threads(error),
+        }
     }
 }
 
-impl NotMade {
-    fn into_cause(self) -> FailureCause {
-        match self {
-            NotMade::Proof(error) => FailureCause::new(kind_of(&error), &error.to_string()),
-            NotMade::Threads(error) => FailureCause::new(FailureKind::ProverError, &error.to_string()),
-        }
+fn into_cause(reason: impl Into<NotMade>) -> FailureCause {
+    match reason.into() {
+        NotMade::Proof(error) => FailureCause::new(kind_of(&error), &error.to_string()),
+        NotMade::Threads(error) => FailureCause::new(FailureKind::ProverError, &error.to_string()),
     }
 }
 
@@ -217,16 +265,39 @@ fn kind_of(error: &ProveError) -> FailureKind {
 
 impl ProofMaker for Groth16Prover {
     fn make(&self, request: &Prove) -> Result<ProofBytes, FailureCause> {
-        let key = self.key(request.proving_key)?;
+        let key = self.key(request.proving_key, &request.stop)?;
         if key.circuit().name != request.circuit.as_str() {
             return Err(FailureCause::new(FailureKind::KeyUnavailable, "the key is for another circuit"));
         }
-        let proof = self.prove(&key, request).map_err(NotMade::into_cause)?;
+        let proof = self.prove(&key, request).map_err(into_cause)?;
         self.make_tables_in_time(request.proving_key, &key);
         Ok(proof)
     }
 
     fn held_keys(&self) -> BTreeSet<CircuitId> {
         self.memory().circuits()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_being_loaded_keeps_nobody_from_another_one() {
+        let loading = Loading::default();
+        let (one, other) = (Digest([1; 32]), Digest([2; 32]));
+        let first = loading.enter(one, &Stop::new()).unwrap();
+        assert!(loading.enter(other, &Stop::new()).is_some());
+        let stopped = Stop::new();
+        stopped.stop();
+        assert!(loading.enter(one, &stopped).is_none(), "it is being loaded");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| loading.enter(one, &Stop::new()).is_some());
+            drop(first);
+            assert!(waiting.join().unwrap());
+        });
+        assert!(lock(&loading.digests).is_empty());
     }
 }
