@@ -1,6 +1,7 @@
 //! The key keeper: sees to it that every circuit that is wanted has a key, and that this node holds the file of every key
 //! that is registered. While this node leads it makes missing keys, one at a time on a thread of its own, stores them, has
-//! a majority of the coordinators hold them, and proposes their registration; the first registration of a circuit wins.
+//! a majority of the coordinators hold them, and proposes their registration; the first registration of a circuit wins. Where proofs
+//! are made in the same process, a key is made within their limits ([`Workshop`]).
 
 use super::cpu_pool::{CpuPool, JobError};
 use super::events::{Committed, Completeness, LeadershipChanged, Subscriber};
@@ -22,6 +23,35 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
 /// After a registered key was nowhere to be had.
 const MISSING_PAUSE: Duration = Duration::from_secs(5);
+
+/// Who lends threads and memory to the making of a key, where they are not all its own.
+pub trait Workshop: Send + Sync + 'static {
+    /// Does the work once, on the threads of a rayon pool that is made for it, and waits for it. Blocks.
+    fn run(&self, work: &mut (dyn FnMut() + Send));
+}
+
+/// Where keys are made.
+#[derive(Clone)]
+pub struct KeyMaker {
+    /// Where it is waited for: one thread is enough.
+    pool: CpuPool,
+    workshop: Option<Arc<dyn Workshop>>,
+}
+
+impl From<CpuPool> for KeyMaker {
+    /// Keys are made on all threads of the process's own rayon pool.
+    fn from(pool: CpuPool) -> Self {
+        Self { pool, workshop: None }
+    }
+}
+
+impl KeyMaker {
+    /// Has keys made there.
+    #[must_use]
+    pub fn within(self, workshop: Arc<dyn Workshop>) -> Self {
+        Self { workshop: Some(workshop), ..self }
+    }
+}
 
 /// The actor.
 pub struct KeyKeeper {
@@ -46,7 +76,7 @@ pub struct KeyKeeper {
 struct Parts {
     raft: RaftNodeHandle,
     store: KeyStore,
-    pool: CpuPool,
+    maker: KeyMaker,
     spread: KeySpread,
     preload: Vec<CircuitId>,
 }
@@ -61,11 +91,11 @@ impl KeyKeeper {
         guardian: &GuardianHandle,
         raft: RaftNodeHandle,
         store: KeyStore,
-        pool: CpuPool,
+        maker: impl Into<KeyMaker>,
         spread: KeySpread,
         preload: Vec<CircuitId>,
     ) {
-        let parts = Parts { raft: raft.clone(), store, pool, spread, preload };
+        let parts = Parts { raft: raft.clone(), store, maker: maker.into(), spread, preload };
         let factory = move || Self {
             parts: parts.clone(),
             is_leading: false,
@@ -206,7 +236,9 @@ impl Parts {
     ) -> Result<Result<KeyManifest, KeyError>, JobError> {
         let progress = Arc::new(KeygenProgress::default());
         let (store, shown) = (self.store.clone(), Arc::clone(&progress));
-        let mut making = std::pin::pin!(self.pool.run(move || find_or_make(&store, spec, &progress)));
+        let KeyMaker { pool, workshop } = self.maker.clone();
+        let make = move || find_or_make(&store, workshop.as_deref(), spec, &progress);
+        let mut making = std::pin::pin!(pool.run(make));
         loop {
             match tokio::time::timeout(PROGRESS_PAUSE, making.as_mut()).await {
                 Ok(made) => return made,
@@ -237,6 +269,7 @@ impl Parts {
 
 fn find_or_make(
     store: &KeyStore,
+    workshop: Option<&dyn Workshop>,
     spec: &'static CircuitSpec,
     progress: &KeygenProgress,
 ) -> Result<KeyManifest, KeyError> {
@@ -245,7 +278,15 @@ fn find_or_make(
     }
     let began = std::time::Instant::now();
     tracing::info!(circuit = spec.name, "makes a key (label dev: made by one machine's randomness)");
-    let manifest = store.store(&ProvingKey::generate_with(spec, &mut OsRng, progress)?)?;
+    let mut made = None;
+    let mut make = || made = Some(ProvingKey::generate_with(spec, &mut OsRng, progress));
+    match workshop {
+        Some(workshop) => workshop.run(&mut make),
+        None => make(),
+    }
+    // A workshop that did not do it is no reason to have no key.
+    let made = made.unwrap_or_else(|| ProvingKey::generate_with(spec, &mut OsRng, progress));
+    let manifest = store.store(&made?)?;
     tracing::info!(circuit = spec.name, took_ms = super::clock::millis(began.elapsed()), "made a key");
     Ok(manifest)
 }
@@ -319,5 +360,40 @@ impl Handler<Wake> for KeyKeeper {
         self.set_aside.clear();
         self.passed_over.clear();
         self.run(context);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    struct Counting {
+        asked: AtomicU32,
+        does_it: bool,
+    }
+
+    impl Workshop for Counting {
+        fn run(&self, work: &mut (dyn FnMut() + Send)) {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if self.does_it {
+                work();
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_is_made_in_the_workshop_once_and_elsewhere_if_that_does_nothing() {
+        let spec = catalog::find("merkle-poseidon-4").unwrap();
+        for does_it in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = KeyStore::open(folder.path()).unwrap();
+            let workshop = Counting { asked: AtomicU32::new(0), does_it };
+            let provide = || find_or_make(&store, Some(&workshop), spec, &KeygenProgress::default());
+            let made = provide().unwrap();
+            assert_eq!(provide().unwrap(), made, "it is there");
+            assert_eq!(workshop.asked.load(Ordering::Relaxed), 1);
+        }
     }
 }

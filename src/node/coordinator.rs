@@ -65,7 +65,7 @@ impl Coordinator {
         let (raft, events) = RaftService::start(parts::raft_config(node, config), transport.clone()).await?;
         raft.set_about(about(config));
         transport.set_store(raft.store_id());
-        let core = Core::start(config, files, raft.clone(), events).await?;
+        let core = Core::start(config, files, raft.clone(), events, None).await?;
 
         let readiness = Readiness::starting();
         let (tasks, cluster) = (core.tasks.clone(), core.cluster.clone());

@@ -7,7 +7,7 @@ use crate::actors::archivist::Archivist;
 use crate::actors::clock::Clock;
 use crate::actors::cluster_desk::{ClusterDesk, ClusterDeskHandle};
 use crate::actors::guardian::{GivenUp, Guardian, GuardianHandle};
-use crate::actors::key_keeper::KeyKeeper;
+use crate::actors::key_keeper::{KeyKeeper, KeyMaker, Workshop};
 use crate::actors::key_spread::KeySpread;
 use crate::actors::raft_node::{RaftNode, RaftNodeHandle};
 use crate::actors::scheduler::Scheduler;
@@ -66,12 +66,13 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Starts everything on a Raft that runs, from the ledger upwards.
+    /// Starts everything on a Raft that runs, from the ledger upwards. Keys are made in the workshop, if there is one.
     pub(super) async fn start(
         config: &Config,
         files: Files,
         raft: RaftService,
         events: EventStream,
+        workshop: Option<Arc<dyn Workshop>>,
     ) -> Result<Self, NodeError> {
         let Files { data_key, store } = files;
         let backups = BackupDesk::new(raft.clone(), store.clone(), data_key.print());
@@ -111,7 +112,10 @@ impl Core {
         let spread = KeySpread::new(raft.clone(), store.clone(), key_files);
         raft.set_key_shelf(Arc::new(spread.clone()));
         let preload = parts::preload(config)?;
-        let key_maker = pool("key-maker", 1, 1)?;
+        let mut key_maker = KeyMaker::from(pool("key-maker", 1, 1)?);
+        if let Some(workshop) = workshop {
+            key_maker = key_maker.within(workshop);
+        }
         KeyKeeper::launch(&guardian, raft_node.clone(), store.clone(), key_maker, spread, preload).await;
         let cluster = ClusterDesk::launch(&guardian, raft.clone()).await;
         Ok(Self { raft, raft_node, registry, tasks, cluster, store, backups, guardian, clock, given_up })

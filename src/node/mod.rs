@@ -23,6 +23,7 @@ pub use worker::run_worker;
 
 use self::core::{Core, Files};
 use crate::actors::cpu_pool::CpuPool;
+use crate::actors::key_keeper::Workshop;
 use crate::actors::prover_pool::ProverPool;
 use crate::actors::raft_node::RaftNodeHandle;
 use crate::actors::session::{Session, SessionHandle};
@@ -114,12 +115,14 @@ impl Node {
     pub async fn start(config: &Config, metrics: PrometheusHandle) -> Result<Self, NodeError> {
         let files = Files::open(config)?;
         let (raft, events) = start_raft(config).await?;
-        let core = Core::start(config, files, raft, events).await?;
-
         parts::build_proving_threads(config);
+        let prover = Arc::new(parts::prover(files.store.clone(), config));
+        // Keys are made beside proofs here: within what all of them may use.
+        let workshop: Arc<dyn Workshop> = prover.clone();
+        let core = Core::start(config, files, raft, events, Some(workshop)).await?;
+
         let slots = parts::slots(config);
         let profile = parts::profile(config, parts::Ahead::One)?;
-        let prover = Arc::new(parts::prover(core.store.clone(), config));
         let pool = pool("prover", slots, profile.capacity as usize)?;
         let prover_pool = ProverPool::launch(&core.guardian, pool, prover).await;
         let session = Session::launch(&core.guardian, profile, core.registry.clone(), prover_pool).await;

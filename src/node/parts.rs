@@ -98,7 +98,7 @@ pub(super) fn slots(config: &Config) -> usize {
     config.prover.slots.map_or_else(|| proving_threads(config), |slots| slots as usize)
 }
 
-/// Makes the pool of threads that keys are made on: of the configured size, and without rayon's habit to end the process
+/// Makes the pool of threads that keys are made on where no proofs are: of the configured size, and without rayon's habit to end the process
 /// when a job panics. Proofs have pools of their own (`actors::prover_pool`).
 ///
 /// The pool is the process's own; a second node in one process shares the first one's.

@@ -7,6 +7,7 @@ use super::loaded_keys::LoadedKeys;
 use super::meters;
 use super::shares::{Limits, NoShare, Shares};
 use super::{ProofMaker, Prove};
+use crate::actors::key_keeper::Workshop;
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
 use crate::proof::{
     CircuitSpec, Digest32, KeyError, KeyStore, MemoryBound, ProofBytes, ProveError, ProvingKey, Stop,
@@ -16,6 +17,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// What making a key takes at most: the tables of both generators, 80 MB when they are largest, half as much again while they grow, and
+/// the key.
+const KEY_MAKING: MemoryBound = MemoryBound { whole: 192 << 20, each_thread: 1 << 20 };
 /// How often a proof that waits for its key looks whether it is still wanted.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
@@ -279,10 +283,40 @@ impl ProofMaker for Groth16Prover {
     }
 }
 
+impl Workshop for Groth16Prover {
+    /// Makes a key as if it were a proof: after those that wait, and not on threads that are theirs.
+    fn run(&self, work: &mut (dyn FnMut() + Send)) {
+        match self.shares.take(KEY_MAKING, &Stop::new()) {
+            Ok(share) => share.run(work),
+            // Without threads of its own, on those of the process.
+            Err(_) => work(),
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_key_is_made_on_the_threads_that_proofs_share() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { threads: 3, memory_bytes_max: 1 };
+        let prover = Groth16Prover::new(KeyStore::open(folder.path()).unwrap()).with_limits(limits);
+        let proof = prover.shares.take(MemoryBound::default(), &Stop::new()).unwrap();
+        std::thread::scope(|scope| {
+            let (send, done) = mpsc::channel();
+            let prover = &prover;
+            scope.spawn(move || prover.run(&mut || send.send(rayon::current_num_threads()).unwrap()));
+            prover.shares.until_waiting(1);
+            assert!(done.try_recv().is_err(), "the threads are a proof's");
+            drop(proof);
+            let threads = done.recv().unwrap();
+            assert!((1..=3).contains(&threads), "{threads} threads");
+        });
+    }
 
     #[test]
     fn a_key_that_is_being_loaded_keeps_nobody_from_another_one() {
