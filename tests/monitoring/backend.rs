@@ -1,4 +1,5 @@
-//! A server behind a load balancer that is as ready, and leads, as a test says. It answers every request with its name.
+//! A server behind a load balancer that is as ready, and leads, as a test says. It answers every request with its name, but for writes
+//! that a coordinator gets which does not lead.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,18 +13,30 @@ pub(crate) struct Backend {
 
 struct State {
     name: &'static str,
+    /// Takes writes only while it leads.
+    is_coordinator: bool,
     is_ready: AtomicBool,
     leads: AtomicBool,
     is_down: AtomicBool,
 }
 
 impl Backend {
+    /// A gateway, which takes everything.
     pub(crate) fn start(name: &'static str) -> Self {
+        Self::start_as(name, false)
+    }
+
+    /// A coordinator, which follows at first.
+    pub(crate) fn start_coordinator(name: &'static str) -> Self {
+        Self::start_as(name, true)
+    }
+
+    fn start_as(name: &'static str, is_coordinator: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let (is_ready, leads, is_down) =
             (AtomicBool::new(true), AtomicBool::new(false), AtomicBool::new(false));
-        let state = Arc::new(State { name, is_ready, leads, is_down });
+        let state = Arc::new(State { name, is_coordinator, is_ready, leads, is_down });
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -62,7 +75,10 @@ fn serve(mut stream: TcpStream, state: &State) {
     if reader.read_line(&mut line).is_err() {
         return;
     }
-    let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut words = line.split(' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    // Whoever has the key can check a proof.
+    let is_write = method == "POST" && target != "/api/v1/proofs/verify";
     let mut length = 0;
     loop {
         let mut header = String::new();
@@ -80,12 +96,15 @@ fn serve(mut stream: TcpStream, state: &State) {
         return;
     }
     let is_ready = state.is_ready.load(Ordering::SeqCst);
-    let (status, text) = match target.as_str() {
+    let leads = state.leads.load(Ordering::SeqCst);
+    let (status, text) = match target {
+        _ if is_write && state.is_coordinator && !leads => {
+            ("503 Service Unavailable", r#"{"code":"no_leader"}"#.to_owned())
+        }
         "/readyz" if is_ready => ("200 OK", "ok\n".to_owned()),
         "/readyz" | "/unless-unready" if !is_ready => ("503 Service Unavailable", "draining\n".to_owned()),
         // As compact as a coordinator's.
         "/health" => {
-            let leads = state.leads.load(Ordering::SeqCst);
             ("200 OK", format!(r#"{{"status":"healthy","raft":{{"state":"x","is_leader":{leads}}}}}"#))
         }
         _ => ("200 OK", state.name.to_owned()),

@@ -3,8 +3,9 @@
 use crate::backend::Backend;
 use crate::cluster::free_port;
 use crate::files::{self, run, said};
-use crate::support::{Client, poll_until};
+use crate::support::{Answer, Client, poll_until};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -98,9 +99,14 @@ fn read(client: &Client) -> String {
     answer.body.as_str().unwrap().to_owned()
 }
 
+/// The answer to a submission.
+fn submit(client: &Client) -> Answer {
+    client.post("/api/v1/tasks/merkle", &[], &json!({"leaves": ["0x1"]})).unwrap()
+}
+
 /// Who answers a write.
 fn write(client: &Client) -> String {
-    let answer = client.post("/api/v1/tasks/merkle", &[], &json!({"leaves": ["0x1"]})).unwrap();
+    let answer = submit(client);
     assert_eq!(answer.status, 200, "{:?}", answer.body);
     answer.body.as_str().unwrap().to_owned()
 }
@@ -149,26 +155,80 @@ fn haproxy_passes_over_a_gateway_that_is_gone_and_no_request_fails() {
     until_answered_by(&haproxy.api, &["second"]);
 }
 
+/// Waits until a write is taken by this one.
+fn until_written_to(client: &Client, name: &str) {
+    poll_until(&format!("writes reach {name}"), || {
+        let answer = submit(client);
+        (answer.status == 200 && answer.body == name).then_some(())
+    });
+}
+
 #[test]
-fn haproxy_spreads_requests_over_ready_coordinators_and_brings_operators_to_the_leader() {
+fn haproxy_spreads_reads_over_ready_coordinators_and_brings_writes_and_operators_to_the_leader() {
     let gateway = Backend::start("gateway");
-    let [one, two, three] = ["one", "two", "three"].map(Backend::start);
+    let [one, two, three] = ["one", "two", "three"].map(Backend::start_coordinator);
     one.set_leading(true);
     let haproxy = haproxy("leader", &[&gateway], &[&one, &two, &three]);
-    poll_until("the leader is found", || {
-        let answer = haproxy.leader.get("/").ok()?;
-        (answer.status == 200 && answer.body == "one").then_some(())
-    });
+    until_written_to(&haproxy.leader, "one");
+    let distinct = |ask: &dyn Fn() -> String| {
+        let answered: BTreeSet<String> = (0..IN_A_ROW).map(|_| ask()).collect();
+        answered.into_iter().collect::<Vec<_>>()
+    };
+    let check = || {
+        let answer = haproxy.coordinators.post("/api/v1/proofs/verify", &[], &json!({})).unwrap();
+        answer.body.as_str().unwrap().to_owned()
+    };
+    assert_eq!(distinct(&|| write(&haproxy.coordinators)), ["one"]);
+    assert_eq!(distinct(&|| read(&haproxy.coordinators)), ["one", "three", "two"]);
+    assert_eq!(distinct(&check), ["one", "three", "two"]);
     two.set_ready(false);
-    until_answered_by(&haproxy.coordinators, &["one", "three"]);
-    one.set_leading(false);
-    three.set_leading(true);
-    poll_until("the new leader is found", || {
-        let answer = haproxy.leader.get("/").ok()?;
-        (answer.status == 200 && answer.body == "three").then_some(())
+    poll_until("the one that is not ready gets nothing", || {
+        (distinct(&|| read(&haproxy.coordinators)) == ["one", "three"]).then_some(())
     });
+
+    // Nobody leads: the client is told so by a coordinator, and not by HAProxy in words of its own.
+    one.set_leading(false);
+    poll_until("a write is refused", || {
+        let answer = submit(&haproxy.coordinators);
+        (answer.status != 200).then_some(answer)
+    });
+    for _ in 0..IN_A_ROW {
+        let answer = submit(&haproxy.coordinators);
+        assert_eq!((answer.status, &answer.body["code"]), (503, &json!("no_leader")), "{answer:?}");
+    }
+    three.set_leading(true);
+    until_written_to(&haproxy.leader, "three");
+    assert_eq!(distinct(&|| write(&haproxy.coordinators)), ["three"]);
     let own = haproxy.own.get("/metrics").unwrap();
     assert!(own.body.as_str().unwrap().contains("haproxy_server_status"), "{own:?}");
+}
+
+#[test]
+fn haproxy_keeps_what_is_for_operators_from_the_public() {
+    let gateway = Backend::start("gateway");
+    let one = Backend::start_coordinator("one");
+    one.set_leading(true);
+    let (two, three) = (Backend::start_coordinator("two"), Backend::start_coordinator("three"));
+    let haproxy = haproxy("denied", &[&gateway], &[&one, &two, &three]);
+    until_written_to(&haproxy.leader, "one");
+    for public in [&haproxy.api, &haproxy.coordinators] {
+        for path in
+            ["/metrics", "/%6detrics", "/metrics?x", "/api/v1/cluster/backup", "/api/v1/%63luster/backup"]
+        {
+            assert_eq!(public.get(path).unwrap().status, 404, "{path}");
+        }
+        let body = json!({"member": "two"});
+        for path in ["/api/v1/cluster/remove", "/api/v1/cluster%2fremove"] {
+            assert_eq!(public.post(path, &[], &body).unwrap().status, 404, "{path}");
+        }
+        for path in ["/api/v1/cluster", "/health", "/openapi.json"] {
+            assert_eq!(public.get(path).unwrap().status, 200, "{path}");
+        }
+    }
+    for path in ["/metrics", "/api/v1/cluster/backup"] {
+        assert_eq!(haproxy.leader.get(path).unwrap().status, 200, "{path}");
+    }
+    assert_eq!(haproxy.leader.post("/api/v1/cluster/remove", &[], &json!({})).unwrap().body, "one");
 }
 
 /// nginx as it is configured, on another port and before other servers.
