@@ -56,6 +56,7 @@ need haproxy haproxy
 need nginx nginx-light
 need watch procps
 need strings binutils
+need git git
 need docker docker.io # the containers: tests/compose
 need docker-compose docker-compose
 need debootstrap debootstrap # no registry need be in reach: their bases are made of Debian's packages

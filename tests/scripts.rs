@@ -1,11 +1,14 @@
 //! What stands beside the code agrees with it. The batch files are twins of the shell scripts, as far as that can be seen without
 //! Windows: each has its twin, and twins name the same options, configuration files, settings, ports and commands. Messages
-//! that `docs/troubleshooting.md` quotes are those that the program says.
+//! that `docs/troubleshooting.md` quotes are those that the program says. Files come out of a checkout as they
+//! went in.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn folder(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(kind)
@@ -156,4 +159,47 @@ fn messages_that_troubleshooting_quotes_are_said_by_the_program() {
         }
     }
     assert!(quoted > 30, "only {quoted} quotes were found");
+}
+
+/// What a command prints; fails the test when it fails.
+fn succeeded(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn files_that_an_image_is_made_of_keep_their_line_ends_where_git_converts_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let copied =
+        ["docker", "config", "scripts", ".gitattributes", "Cargo.toml"].map(|name| root().join(name));
+    succeeded(Command::new("cp").arg("-r").args(copied).arg(folder.path()));
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        // As Git for Windows is set up, whatever this machine's own settings are.
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        // A hook of git's that runs the tests names its own repository.
+        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+            command.env_remove(name);
+        }
+        command.args(["-c", "core.autocrlf=true", "-c", "core.safecrlf=false", "-C"]).arg(folder.path());
+        succeeded(command.args(["-c", "user.name=test", "-c", "user.email=test"]).args(arguments))
+    };
+    git(&["init", "-q"]);
+    git(&["add", "-A"]);
+    git(&["commit", "-q", "-m", "all"]);
+    git(&["rm", "-q", "-r", "."]);
+    git(&["checkout", "-q", "HEAD", "--", "."]);
+    let files = git(&["ls-files"]);
+    assert!(files.lines().count() > 30, "{files}");
+    for file in files.lines() {
+        let (before, after) =
+            (fs::read(root().join(file)).unwrap(), fs::read(folder.path().join(file)).unwrap());
+        assert!(before == after, "{file} is another one after a checkout");
+    }
 }
