@@ -113,6 +113,9 @@ fn batch_files_are_of_cmd_in_form_and_in_words() {
             assert_eq!(found, None, "{name}.bat:{}: {line}", number + 1);
             let (opened, closed) = (line.matches('"').count(), 2);
             assert_eq!(opened % closed, 0, "{name}.bat:{}: a quote is open: {line}", number + 1);
+            // A plain one moves %0 as well, and %~dp0 is no longer the file's folder.
+            let is_safe = line.split("shift").skip(1).all(|rest| rest.starts_with(" /1"));
+            assert!(is_safe, "{name}.bat:{}: {line}", number + 1);
         }
     }
 }

@@ -2,8 +2,10 @@
 rem Shared by the scripts of this folder: three coordinators, workers and a gateway as processes on this machine.
 rem Called as `call lib.bat :name arguments`, not run. The twin of scripts/sh/lib.sh; what cmd cannot do is said here:
 rem
-rem - A process runs in a minimised window of its own, and is found again by that window's title. It is asked to end by closing
-rem   the window. Whatever was acknowledged is on the disk by then, so nothing is lost when it does not end in order.
+rem - PowerShell starts the processes, since cmd does not tell the number of a process. Each has a minimised window of its own and
+rem   is asked to end by closing that window; one whose window is a tab of Windows Terminal can only be killed. Whatever was
+rem   acknowledged is on the disk by then, so nothing is lost when it does not end in order.
+rem - A log begins anew with each start of its process.
 rem - Ctrl-C of a batch file cannot be caught: start-local-cluster.bat waits for a key instead.
 rem
 rem Ports follow from a base B (8000 gives the usual ones): gateway B+80; coordinators' HTTP B+90, B+91, B+92; their worker
@@ -13,7 +15,8 @@ if not defined zkp_call (
   echo lib.bat is called by the other scripts of this folder 1>&2
   exit /b 2
 )
-shift
+rem Without /1 it would move the name of this file as well, which :init needs.
+shift /1
 goto %zkp_call%
 
 :usage
@@ -35,10 +38,10 @@ if "%~1"=="" goto options_end
 if "%~1"=="-h" goto options_help
 if "%~1"=="--help" goto options_help
 if "%~2"=="" goto options_missing
-if "%~1"=="--port-base" ( set "port_base=%~2" & shift & shift & goto options )
-if "%~1"=="--data" ( set "data=%~2" & shift & shift & goto options )
-if "%~1"=="--workers" ( set "workers=%~2" & shift & shift & goto options )
-if "%~1"=="--slots" ( set "prover_slots=%~2" & shift & shift & goto options )
+if "%~1"=="--port-base" ( set "port_base=%~2" & shift /1 & shift /1 & goto options )
+if "%~1"=="--data" ( set "data=%~2" & shift /1 & shift /1 & goto options )
+if "%~1"=="--workers" ( set "workers=%~2" & shift /1 & shift /1 & goto options )
+if "%~1"=="--slots" ( set "prover_slots=%~2" & shift /1 & shift /1 & goto options )
 echo unknown option %~1 1>&2
 call :usage 1>&2
 exit /b 2
@@ -91,10 +94,21 @@ if exist "%binary%" exit /b 0
 echo %binary% could not be built 1>&2
 exit /b 2
 
-rem :is_running NAME: whether the process of that name, which an earlier call started, runs.
+rem :pid NAME: reads into pid which process an earlier call started under that name; nothing when none did.
+:pid
+set "pid="
+if exist "%data%\run\%~1.pid" set /p pid=<"%data%\run\%~1.pid"
+exit /b 0
+
+rem :is_running NAME: whether the process of that name, which an earlier call started, runs. A number may be given anew, so that the
+rem program's name is looked at too.
 :is_running
-tasklist /v /fo csv /fi "windowtitle eq zkpnet %port_base% [%~1]*" 2>nul | find "zkpnet %port_base% [%~1]" >nul
-exit /b %errorlevel%
+setlocal
+call :pid %~1
+if not defined pid ( endlocal & exit /b 1 )
+for %%I in ("%binary%") do set "image=%%~nxI"
+tasklist /nh /fi "pid eq %pid%" /fi "imagename eq %image%" 2>nul | find " %pid% " >nul
+endlocal & exit /b %errorlevel%
 
 rem :launch NAME COMMAND CONFIG: starts a process in a window of its own; its words go to a log of its name.
 :launch
@@ -103,8 +117,18 @@ if not errorlevel 1 (
   echo %~1 runs already
   exit /b 0
 )
-start "zkpnet %port_base% [%~1]" /min cmd /c ""%binary%" %~2 --config "%root%\config\%~3" >>"%data%\log\%~1.log" 2>&1"
-exit /b 0
+setlocal
+if not exist "%data%\run" mkdir "%data%\run"
+set "zkp_program=%binary%"
+set "zkp_command=%~2"
+set "zkp_config=%root%\config\%~3"
+set "zkp_log=%data%\log\%~1"
+set "zkp_pid_file=%data%\run\%~1.pid"
+set "start=$p = Start-Process -PassThru -WindowStyle Minimized -FilePath $env:zkp_program"
+set "start=%start% -ArgumentList ($env:zkp_command + ' --config ' + [char]34 + $env:zkp_config + [char]34)"
+set "start=%start% -RedirectStandardError ($env:zkp_log + '.log') -RedirectStandardOutput ($env:zkp_log + '.out')"
+powershell -NoProfile -Command "%start%; Set-Content -Encoding Ascii -Path $env:zkp_pid_file -Value $p.Id"
+endlocal & exit /b %errorlevel%
 
 :start_coordinator
 setlocal
@@ -183,19 +207,22 @@ setlocal
 set "tries=0"
 call :is_running %~1
 if errorlevel 1 goto stopped
-taskkill /t /fi "windowtitle eq zkpnet %port_base% [%~1]*" >nul 2>&1
+call :pid %~1
+taskkill /pid %pid% >nul 2>&1
+if errorlevel 1 taskkill /f /pid %pid% >nul 2>&1
 :stop_wait
 call :is_running %~1
 if errorlevel 1 goto stopped
 set /a tries+=1
 if %tries% GTR 30 (
   echo %~1 does not end: killed 1>&2
-  taskkill /f /t /fi "windowtitle eq zkpnet %port_base% [%~1]*" >nul 2>&1
+  taskkill /f /pid %pid% >nul 2>&1
   goto stopped
 )
 call :pause_a_second
 goto stop_wait
 :stopped
+if exist "%data%\run\%~1.pid" del "%data%\run\%~1.pid"
 endlocal
 exit /b 0
 
