@@ -10,8 +10,8 @@ use crate::proof::{BUNDLE_BYTES_MAX, KeyStore};
 use crate::raft::{Founder, Refounding};
 use crate::sealing::DataKey;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Where a backup goes.
@@ -99,8 +99,9 @@ fn check_data_key(path: &Path, manifest: &Manifest) -> Result<(), BackupError> {
 
 /// The storage remembers its data key, as one that was begun with it does.
 fn bind_data_key(path: &Path, print: &str) -> Result<(), BackupError> {
-    fs::write(path, print).map_err(io_error("writing", path))?;
-    File::open(path).and_then(|file| file.sync_all()).map_err(io_error("syncing", path))
+    let mut file = File::create(path).map_err(io_error("writing", path))?;
+    file.write_all(print.as_bytes()).map_err(io_error("writing", path))?;
+    file.sync_all().map_err(io_error("syncing", path))
 }
 
 fn digest(text: &str) -> Option<Digest> {

@@ -1,7 +1,8 @@
 //! `zkpnet gateway`: the public door, kept open until a signal.
 
 use super::parts;
-use super::process::{OVERTIME, Signals, install_metrics, start_logging, start_tracing, within_system};
+use super::process::{OVERTIME, install_metrics, start_logging, start_tracing, within_system};
+use super::signals::Signals;
 use crate::config::{Config, Loaded};
 use crate::gateway::{self, GatewayOptions};
 use crate::http::Readiness;

@@ -13,6 +13,7 @@ mod gateway;
 mod lookout;
 mod parts;
 mod process;
+mod signals;
 mod worker;
 
 pub use coordinator::run_coordinator;

@@ -114,7 +114,7 @@ pub(super) fn build_proving_threads(config: &Config) {
 }
 
 /// Connections and the store share the process's file descriptors, and a store that cannot open a file ends the node: the
-/// usual soft limit of 1024 is raised as far as the system allows.
+/// usual soft limit of 1024 is raised as far as the system allows. Windows limits neither files nor sockets so low.
 pub(super) fn raise_file_limit() {
     if let Err(error) = rlimit::increase_nofile_limit(FILES_WANTED) {
         tracing::warn!(%error, "cannot raise the limit of open files");
@@ -128,7 +128,10 @@ fn http_threads(config: &Config) -> usize {
 
 /// Connections for each serving thread, so that all of them leave the node the descriptors that it needs for itself.
 fn connections_per_thread(config: &Config) -> usize {
+    #[cfg(unix)]
     let files = rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(1024, |(soft, _)| soft);
+    #[cfg(not(unix))]
+    let files = FILES_WANTED;
     let for_http = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(FILES_KEPT).max(16);
     (for_http / http_threads(config)).clamp(8, CONNECTIONS_PER_THREAD_MAX)
 }

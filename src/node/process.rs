@@ -1,6 +1,7 @@
 //! What every role's process does alike: its runtime, its log, its metrics, and the way from a signal to the end.
 
 use super::NodeError;
+use super::signals::Signals;
 use crate::config::{Config, Loaded, LogFormat};
 use crate::rpc::{self, OtlpOptions};
 use crate::telemetry::{self, table, trace};
@@ -9,7 +10,6 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// What a shutdown may take beyond its grace before the process ends all the same.
 pub(super) const OVERTIME: Duration = Duration::from_secs(5);
@@ -124,26 +124,6 @@ fn log_filter(level: &str) -> String {
         "debug" | "trace" => level.to_owned(),
         // openraft repeats every failed attempt to reach a peer, ten times a second; what matters of it is in our own words.
         _ => format!("warn,openraft=off,zkpnet={level}"),
-    }
-}
-
-/// The signals that ask a process to end.
-pub(super) struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    pub(super) fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    pub(super) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }
 

@@ -131,7 +131,8 @@ fn make(path: &Path) -> Result<(), StoreError> {
     }
     let made = guarded(&half_made, || Ok(Database::builder().create(&half_made)))?;
     drop(made.map_err(|error| not_opened(path, error))?);
-    File::open(&half_made).and_then(|file| file.sync_all()).map_err(failed)?;
+    // Windows syncs only what is open for writing.
+    File::options().write(true).open(&half_made).and_then(|file| file.sync_all()).map_err(failed)?;
     // A link does not take the place of a file that another process has put there meanwhile; a rename would.
     match std::fs::hard_link(&half_made, path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
