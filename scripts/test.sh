@@ -57,6 +57,7 @@ need nginx nginx-light
 need watch procps
 need strings binutils
 need git git
+need systemd-analyze systemd # looks through the units; nothing of it need run
 need docker docker.io # the containers: tests/compose
 need docker-compose docker-compose
 need debootstrap debootstrap # no registry need be in reach: their bases are made of Debian's packages

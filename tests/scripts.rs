@@ -1,7 +1,7 @@
 //! What stands beside the code agrees with it. The batch files are twins of the shell scripts, as far as that can be seen without
 //! Windows: each has its twin, and twins name the same options, configuration files, settings, ports and commands. Messages
-//! that `docs/troubleshooting.md` quotes are those that the program says. Files come out of a checkout as they
-//! went in.
+//! that `docs/troubleshooting.md` quotes are those that the program says. systemd takes the units, the script beside them keeps the
+//! backups that it is to keep, and files come out of a checkout as they went in.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -174,6 +174,65 @@ fn succeeded(command: &mut Command) -> String {
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn systemd_takes_the_units_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut verify = Command::new("systemd-analyze");
+    verify.arg("verify");
+    for entry in fs::read_dir(root().join("config/systemd")).unwrap() {
+        let path = entry.unwrap().path();
+        let ours = ["service", "timer"].map(|extension| path.extension().is_some_and(|own| own == extension));
+        if ours.contains(&true) {
+            // The programs are looked for, and need not be installed here.
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.replace("/usr/local/bin/zkpnet-thin-backups", "/bin/true");
+            let copy = folder.path().join(path.file_name().unwrap());
+            fs::write(&copy, text.replace("/usr/local/bin/zkpnet", "/bin/true")).unwrap();
+            verify.arg(copy);
+        }
+    }
+    let output = verify.output().unwrap_or_else(|error| panic!("systemd-analyze (package systemd): {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    // Of the machine's own units it says more than of ours.
+    let about_ours: Vec<&str> = said.lines().filter(|line| line.contains("zkpnet")).collect();
+    assert!(output.status.success() && about_ours.is_empty(), "{said}");
+}
+
+#[test]
+fn of_hourly_backups_those_of_two_days_stay_and_then_one_a_day_for_two_weeks() {
+    let folder = tempfile::tempdir().unwrap();
+    // Half an hour off the limits, so that time may pass meanwhile.
+    let dates = "seq 0 480 | sed 's/.*/& hours ago 30 minutes ago/' | date -u -f - +%Y%m%dT%H%M%SZ.zkpbak";
+    let told = succeeded(Command::new("bash").args(["-c", dates]));
+    let backups: Vec<&str> = told.lines().collect();
+    assert_eq!(backups.len(), 481);
+    let others =
+        ["before-upgrade.zkpbak", "20200101T000000Z.zkpbak.part", "20200101.zkpbak", "notes T1Z.zkpbak"];
+    for name in backups.iter().chain(&others) {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    let script = root().join("config/systemd/zkpnet-thin-backups.sh");
+    let left = || -> BTreeSet<String> {
+        assert_eq!(succeeded(Command::new(&script).arg(folder.path())), "");
+        let entries = fs::read_dir(folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let oldest_day = succeeded(Command::new("date").args(["-u", "-d", "14 days ago", "+%Y%m%d"]));
+    let mut expected: BTreeSet<String> = others.iter().map(|name| (*name).to_owned()).collect();
+    let (recent, older) = backups.split_at(48);
+    expected.extend(recent.iter().map(|name| (*name).to_owned()));
+    let days: BTreeSet<&str> =
+        older.iter().map(|name| &name[..8]).filter(|day| *day >= oldest_day.trim()).collect();
+    for day in &days {
+        let first = older.iter().filter(|name| name.starts_with(day)).min().unwrap();
+        expected.insert((*first).to_owned());
+    }
+    assert!((12..=14).contains(&days.len()), "{days:?}");
+    assert_eq!(left(), expected);
+    assert_eq!(left(), expected, "once more, nothing changes");
+    assert!(!Command::new(&script).output().unwrap().status.success(), "which folder?");
 }
 
 #[test]
