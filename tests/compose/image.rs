@@ -1,6 +1,6 @@
 //! What the image is, whoever runs it.
 
-use crate::project::{images, inspect, succeeded};
+use crate::project::{healthy, images, inspect, succeeded};
 use std::process::Command;
 
 /// Runs a command in a container of the image that goes away.
@@ -41,4 +41,39 @@ fn arguments_are_those_of_zkpnet() {
     assert_eq!(within(&["--version"]), format!("zkpnet {}", env!("CARGO_PKG_VERSION")));
     let told = within(&["config", "check", "--role", "gateway", "--config", "/app/configs/gateway.yaml"]);
     assert!(told.contains("coordinator-3:8090"), "{told}");
+}
+
+/// A container that is removed with its value.
+struct Container(String);
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["rm", "-f", "-v", &self.0]).output();
+    }
+}
+
+#[test]
+fn the_health_check_of_the_image_finds_each_role_at_its_port() {
+    let image = images();
+    let alone = [
+        ["-e", "ZKPNET_CLUSTER__INSECURE=true"],
+        ["-e", "ZKPNET_COORDINATOR__ID=coordinator-1"],
+        ["-e", "ZKPNET_RAFT__NODE_ID=coordinator-1"],
+        ["-e", "ZKPNET_RAFT__PEERS=coordinator-1=127.0.0.1:7000"],
+        ["-e", "ZKPNET_RAFT__BOOTSTRAP=true"],
+    ]
+    .concat();
+    let roles: [(&[&str], &[&str]); 4] = [
+        (&[], &[]),
+        (&alone, &["coordinator"]),
+        (&["-e", "ZKPNET_CLUSTER__INSECURE=true"], &["worker", "--config", "/app/configs/worker.yaml"]),
+        (&[], &["gateway", "--coordinators", "127.0.0.1:8090"]),
+    ];
+    for (environment, arguments) in roles {
+        let mut run = Command::new("docker");
+        run.args(["run", "-d", "--network", "none", "--health-interval", "1s"]);
+        run.args(environment).arg(&image).args(arguments);
+        let container = Container(succeeded(&mut run).trim().to_owned());
+        healthy(&container.0);
+    }
 }
