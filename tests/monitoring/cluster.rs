@@ -1,5 +1,6 @@
-//! Clusters as processes on this machine's loopback: coordinators, a worker, a gateway.
+//! Clusters as processes on this machine's loopback: coordinators, a worker, a gateway, with a database if a test wants one.
 
+use crate::postgres::{PASSWORD, Postgres, PostgresOptions, USER};
 use crate::support::{Client, LIMIT, poll_until, zkpnet};
 use serde_json::json;
 use std::fs;
@@ -28,6 +29,8 @@ impl Pages {
     }
 }
 
+const DATABASE: &str = "zkp_network";
+
 struct Process(Child);
 
 impl Drop for Process {
@@ -55,6 +58,8 @@ pub(crate) struct Cluster {
     /// Settings of every process.
     settings: Vec<(&'static str, String)>,
     running: Vec<Process>,
+    /// The coordinators' archive; it ends after them.
+    database: Option<Postgres>,
     pub(crate) coordinators: Vec<Client>,
     pub(crate) gateway: Client,
 }
@@ -62,6 +67,15 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts coordinators and a gateway in an empty folder of that name, and waits until they take tasks.
     pub(crate) fn start(name: &str, coordinators: usize, settings: &[(&'static str, String)]) -> Self {
+        Self::start_with(name, coordinators, settings, None)
+    }
+
+    fn start_with(
+        name: &str,
+        coordinators: usize,
+        settings: &[(&'static str, String)],
+        database: Option<Postgres>,
+    ) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("monitoring").join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
@@ -78,6 +92,7 @@ impl Cluster {
             folder,
             ports,
             settings: settings.to_vec(),
+            database,
             running: Vec::new(),
         };
         for number in 0..coordinators {
@@ -129,7 +144,7 @@ impl Cluster {
             .map(|(other, ports)| format!("coordinator-{}=127.0.0.1:{}", other + 1, ports.raft))
             .collect();
         let own = &self.ports[number];
-        let settings = [
+        let mut settings = vec![
             ("ZKPNET_COORDINATOR__ID", name.clone()),
             ("ZKPNET_RAFT__NODE_ID", name.clone()),
             ("ZKPNET_RAFT__BOOTSTRAP", "true".to_owned()),
@@ -144,6 +159,16 @@ impl Cluster {
             ("ZKPNET_GRPC__ADVERTISE_ADDRESS", format!("127.0.0.1:{}", own.grpc)),
             ("ZKPNET_STORAGE__KEY_FILE", self.folder.join("data.key").display().to_string()),
         ];
+        if let Some(database) = &self.database {
+            settings.extend([
+                ("ZKPNET_DATABASE__HOST", "127.0.0.1".to_owned()),
+                ("ZKPNET_DATABASE__PORT", database.port().to_string()),
+                ("ZKPNET_DATABASE__USER", USER.to_owned()),
+                ("ZKPNET_DATABASE__PASSWORD", PASSWORD.to_owned()),
+                ("ZKPNET_DATABASE__NAME", DATABASE.to_owned()),
+                ("ZKPNET_DATABASE__SSL_MODE", "disable".to_owned()),
+            ]);
+        }
         self.launch(&name, "coordinator", &settings);
     }
 
@@ -189,7 +214,9 @@ pub(crate) fn until_proved(gateway: &Client, task: &str) {
 }
 
 fn gather() -> Pages {
-    let mut cluster = Cluster::start("metrics", 3, &[]);
+    let database = Postgres::start_with(PostgresOptions { fsync: false, ..PostgresOptions::default() });
+    database.create_database(DATABASE);
+    let mut cluster = Cluster::start_with("metrics", 3, &[], Some(database));
     // Before there is a worker: a queue that waits.
     let key = [("idempotency-key", "once")];
     let (status, task) = submit(&cluster.gateway, &key, "0xa1");
@@ -199,6 +226,16 @@ fn gather() -> Pages {
     until_proved(&cluster.gateway, &task);
     // A refusal by the ledger: the key was used for another request.
     assert_eq!(submit(&cluster.gateway, &key, "0xa2").0, 422, "within {LIMIT:?}");
+    // All of it is in the archive, which the leader alone writes to.
+    let archived = |page: &String| {
+        let written = page.lines().any(|line| {
+            line.strip_prefix("zkpnet_archive_batches_total ").is_some_and(|batches| batches != "0")
+        });
+        written && page.lines().any(|line| line == "zkpnet_archive_lag_items 0")
+    };
+    poll_until("the task is archived", || {
+        cluster.coordinators.iter().map(page).any(|page| archived(&page)).then_some(())
+    });
     pages.extend(cluster.coordinators.iter().map(page));
     Pages { coordinators: pages, worker: page(&worker), gateway: page(&cluster.gateway) }
 }

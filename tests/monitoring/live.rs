@@ -14,11 +14,6 @@ fn names<'a>(pages: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
     pages.into_iter().flat_map(|page| parse(page).into_keys()).collect()
 }
 
-/// What must be shown by a cluster that has no database.
-fn is_expected(metric: &&Metric) -> bool {
-    metric.only_with.is_none_or(|what| !what.contains("database"))
-}
-
 #[test]
 fn each_role_shows_the_metrics_that_the_table_says_and_no_others() {
     let pages = Pages::get();
@@ -30,7 +25,7 @@ fn each_role_shows_the_metrics_that_the_table_says_and_no_others() {
     for (role, shown) in shown {
         let listed = |metric: &&Metric| metric.on.contains(&role);
         let expected: BTreeSet<String> =
-            table::all().filter(listed).filter(is_expected).map(|metric| metric.name.to_owned()).collect();
+            table::all().filter(listed).map(|metric| metric.name.to_owned()).collect();
         assert_eq!(shown, expected, "shown by the {} on the left, in the table on the right", role.as_str());
     }
 }
@@ -86,6 +81,9 @@ fn a_proof_leaves_its_traces_everywhere() {
         "zkpnet_prover_proof_duration_seconds_sum{",
         "zkpnet_raft_peer_up{peer=\"coordinator-",
         "zkpnet_worker_registered ",
+        "zkpnet_archive_up ",
+        "zkpnet_archive_batches_total ",
+        "zkpnet_archive_batch_duration_seconds_count ",
         "zkpnet_storage_free_bytes ",
         "process_resident_memory_bytes ",
         "process_open_fds ",
@@ -115,14 +113,14 @@ fn no_label_holds_an_id_or_a_clients_path() {
 
 #[test]
 fn every_metric_of_an_alert_is_shown() {
-    let known = known(&names(Pages::get().all()));
+    let known = names(Pages::get().all());
     let asked = metrics_in(&files::code("docker/prometheus/alerts.yml"));
     assert!(!asked.is_empty() && asked.is_subset(&known), "{:?}", asked.difference(&known));
 }
 
 #[test]
 fn every_metric_of_the_dashboard_is_shown() {
-    let known = known(&names(Pages::get().all()));
+    let known = names(Pages::get().all());
     let dashboard: Value =
         serde_json::from_str(&files::text("docker/grafana/dashboards/zkpnet.json")).unwrap();
     let mut asked = BTreeSet::new();
@@ -140,13 +138,6 @@ fn every_metric_of_the_dashboard_is_shown() {
     }
     assert!(asked.len() > 40, "the dashboard asks for {} metrics", asked.len());
     assert!(asked.is_subset(&known), "{:?}", asked.difference(&known));
-}
-
-/// What is shown, and what would be with a database.
-fn known(shown: &BTreeSet<String>) -> BTreeSet<String> {
-    let with_database =
-        table::all().filter(|metric| !is_expected(metric)).map(|metric| metric.name.to_owned());
-    shown.iter().cloned().chain(with_database).collect()
 }
 
 #[test]

@@ -22,6 +22,7 @@ use super::raft_node::{RaftNodeHandle, leading_term};
 use crate::archive::{ArchiveStore, RetentionRules};
 use crate::ledger::{ArchivePolicy, Event, Term};
 use crate::raft::RaftService;
+use crate::telemetry::table;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle};
 use batches::{BATCH_MAX, Claimed, End, Round, Rounded, Upkeep};
 use std::sync::Arc;
@@ -93,6 +94,11 @@ impl Archivist {
         archive: Option<ArchiveParts>,
         coordinator: String,
     ) -> ArchivistHandle {
+        if archive.is_some() {
+            // Shown from the beginning, so that the first one is seen as a rise.
+            table::ARCHIVE_ERRORS.counter(&[]).increment(0);
+            table::ARCHIVE_BATCHES.counter(&[]).increment(0);
+        }
         let (health, watched) = watch::channel(ArchiveHealth::default());
         let epoch = Epoch::default();
         let store = archive.as_ref().map(|archive| archive.store.clone());
