@@ -4,6 +4,12 @@
 #
 #   docker/ci/images.sh                        the bases: zkp-ci/debian, zkp-ci/postgres, zkp-ci/prometheus, zkp-ci/haproxy
 #   docker/ci/images.sh --binary FILE [TAG]    and zkp-coordinator:TAG (default ci) with this binary
+#   docker/ci/images.sh --rust                 and zkp-ci/rust with this machine's Rust, to build docker/Dockerfile as a whole
+#
+# The last is for the build stage of docker/Dockerfile, which takes too long for the tests. It gets its crates from crates.io:
+#
+#   docker build --network host --build-arg RUST_IMAGE=zkp-ci/rust --build-arg BASE_IMAGE=zkp-ci/debian \
+#       -f docker/Dockerfile -t zkp-coordinator .
 #
 # What is there and was made by these same files is not made again. The Debian itself is also kept as an archive outside the tree,
 # ${XDG_CACHE_HOME:-~/.cache}/zkpnet/images, for an engine that has forgotten its images. ZKP_CI_SUITE names another release than
@@ -13,9 +19,10 @@ cd "$(dirname "$0")/../.."
 suite=${ZKP_CI_SUITE:-bookworm}
 mirror=${ZKP_CI_MIRROR:-http://deb.debian.org/debian}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/zkpnet/images
-binary='' tag=ci
+binary='' tag=ci rust=''
 case ${1:-} in
     '') ;;
+    --rust) rust=1 ;;
     --binary) binary=${2:?--binary wants a file}; tag=${3:-ci} ;;
     *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 2 ;;
 esac
@@ -94,6 +101,19 @@ for name in postgres prometheus haproxy; do
     made+=($!)
 done
 for build in "${made[@]}"; do wait "$build" || exit 1; done
+
+if [ -n "$rust" ]; then
+    command -v rustc > /dev/null || fail "missing: rustc; see https://rustup.rs"
+    target=$(rustc -vV | sed -n 's/^host: //p')
+    own=$(digest docker/ci/rust/Dockerfile <<< "$base $(rustc -vV)")
+    is_made zkp-ci/rust "$own" && exit 0
+    mkdir "$temporary/rust"
+    # Whom this machine trusts, which may be a proxy on its way to crates.io.
+    cp docker/ci/rust/Dockerfile /etc/ssl/certs/ca-certificates.crt "$temporary/rust/"
+    # Without documents, and what a build for the machine itself does not use.
+    (cd "$(rustc --print sysroot)" && tar -cf "$temporary/rust/toolchain.tar" bin/cargo bin/rustc lib/lib* "lib/rustlib/$target")
+    make zkp-ci/rust docker build --network host --label "zkp.key=$own" -t zkp-ci/rust "$temporary/rust"
+fi
 
 [ -n "$binary" ] || exit 0
 [ -x "$binary" ] || fail "$binary is no program"
