@@ -1,5 +1,6 @@
 //! The claim on a cluster's cursor: what fences a deposed leader out of the archive.
 
+use super::connection::Purpose;
 use super::error::ArchiveError;
 use super::form;
 use super::store::ArchiveStore;
@@ -52,7 +53,7 @@ impl ArchiveStore {
         coordinator: &str,
     ) -> Result<Claim, ArchiveError> {
         let failed = |error| ArchiveError::of(OPERATION, &error);
-        let client = self.connections.get(OPERATION).await?;
+        let client = self.connections.get(Purpose::Write, OPERATION).await?;
         let token = Uuid::now_v7();
         let number = form::number(term.0);
         for _ in 0..TRIES {
@@ -90,11 +91,23 @@ impl ArchiveStore {
     /// # Errors
     /// `Unavailable`, or `Rejected` when there is no schema.
     pub async fn cluster_epoch(&self, cluster: &str) -> Result<Option<i64>, ArchiveError> {
+        self.epoch(Purpose::Read, cluster).await
+    }
+
+    /// The same on a connection of the archivist's, which does not wait behind clients' questions: shows that the server answers.
+    ///
+    /// # Errors
+    /// As for [`ArchiveStore::cluster_epoch`].
+    pub async fn look(&self, cluster: &str) -> Result<Option<i64>, ArchiveError> {
+        self.epoch(Purpose::Write, cluster).await
+    }
+
+    async fn epoch(&self, purpose: Purpose, cluster: &str) -> Result<Option<i64>, ArchiveError> {
         const OPERATION: &str = "look for a cluster's epoch";
         let failed = |error| ArchiveError::of(OPERATION, &error);
         self.connections
             .bounded(OPERATION, async {
-                let client = self.connections.get(OPERATION).await?;
+                let client = self.connections.get(purpose, OPERATION).await?;
                 let query = "SELECT epoch FROM archive_cursor WHERE cluster_id = $1";
                 let row = client.query_opt(query, &[&cluster]).await.map_err(failed)?;
                 row.map(|row| row.try_get(0).map_err(failed)).transpose()

@@ -1,5 +1,6 @@
 //! The members of a cluster, as its leader sees them: for people who look into the database.
 
+use super::connection::Purpose;
 use super::error::ArchiveError;
 use super::form::{self, number};
 use super::store::ArchiveStore;
@@ -46,7 +47,7 @@ impl ArchiveStore {
         let failed = |error| ArchiveError::of(OPERATION, &error);
         let nodes: Vec<i64> = members.iter().map(|member| number(member.node)).collect();
         let term = number(members.iter().map(|member| member.term.0).max().unwrap_or_default());
-        let mut client = self.connections.get(OPERATION).await?;
+        let mut client = self.connections.get(Purpose::Write, OPERATION).await?;
         let transaction = client.transaction().await.map_err(failed)?;
         let upsert = "INSERT INTO coordinators AS c \
             (cluster_id, node, name, raft_address, http_address, version, role, is_leader, term) \

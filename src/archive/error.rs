@@ -18,6 +18,22 @@ pub enum ArchiveError {
         /// What is wrong.
         detail: String,
     },
+    /// *Unavailable*: the server did not end it in the time that is allowed. Perhaps less of it at a time can be done. Whether a
+    /// batch counted is *unknown*.
+    #[error("cannot {operation} in the time allowed: {detail}")]
+    TooSlow {
+        /// What was to be done.
+        operation: &'static str,
+        /// Which limit of time.
+        detail: String,
+    },
+    /// *Unavailable*: all connections for this kind of work are in use. Nothing was asked, and nothing is known to be wrong with the
+    /// server.
+    #[error("cannot {operation} now: every connection for it is in use")]
+    Busy {
+        /// What was to be done.
+        operation: &'static str,
+    },
     /// Somebody else has claimed the cluster's cursor, or it is not where the writer believed. Nothing was written.
     #[error("the archive's cursor of cluster {cluster} is not ours: {detail}")]
     Fenced {
@@ -50,7 +66,9 @@ impl ArchiveError {
     pub(super) fn of(operation: &'static str, failure: &tokio_postgres::Error) -> Self {
         if let Some(said) = failure.as_db_error() {
             let detail = detail_of(said);
-            return if is_passing(said.code()) {
+            return if *said.code() == SqlState::QUERY_CANCELED {
+                Self::TooSlow { operation, detail }
+            } else if is_passing(said.code()) {
                 Self::Unavailable { operation, detail }
             } else {
                 Self::Rejected { operation, detail }
@@ -70,11 +88,12 @@ impl ArchiveError {
 
     /// What a pool's failure means.
     pub(super) fn of_pool(operation: &'static str, failure: &deadpool_postgres::PoolError) -> Self {
-        use deadpool_postgres::{HookError, PoolError};
+        use deadpool_postgres::{HookError, PoolError, TimeoutType};
         match failure {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
                 Self::of(operation, error)
             }
+            PoolError::Timeout(TimeoutType::Wait) => Self::Busy { operation },
             PoolError::Timeout(_) => {
                 Self::Unavailable { operation, detail: "no connection within the time allowed".to_owned() }
             }
@@ -85,7 +104,7 @@ impl ArchiveError {
     /// Whether it passes by itself.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::TooSlow { .. } | Self::Busy { .. })
     }
 }
 

@@ -17,7 +17,8 @@ mod embedded {
 const OPERATION: &str = "prepare the archive's schema";
 /// "zkpnetar" in ASCII: what processes that migrate one database take turns by. Advisory locks are of one database.
 const TURN: i64 = 0x7a6b_706e_6574_6172;
-/// A migration of a large archive may build indexes; a lock that is never released must not be waited for until tomorrow.
+/// A migration of a large archive may build indexes; a lock that is never released must not be waited for until tomorrow. Who
+/// only looks at the schema gets the time of any other operation.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 impl ArchiveStore {
@@ -27,22 +28,28 @@ impl ArchiveStore {
     /// `Rejected` when the schema is of a newer release or was changed, the role may not change it, or the database's encoding
     /// is not UTF-8.
     pub async fn migrate(&self) -> Result<(), ArchiveError> {
-        self.connections
-            .bounded_by(OPERATION, LIMIT, async {
-                // Dropping the client ends its session, and with it the lock, whatever happens.
-                let mut client = self.connections.alone(OPERATION, LIMIT).await?;
-                check_encoding(&client).await?;
-                if is_current(&client).await? {
-                    return Ok(());
-                }
-                client.execute("SELECT pg_advisory_lock($1)", &[&TURN]).await.map_err(failed)?;
-                if is_current(&client).await? {
-                    return Ok(());
-                }
-                embedded::migrations::runner().run_async(&mut client).await.map_err(|error| of(&error))?;
-                Ok(())
-            })
-            .await
+        let connections = &self.connections;
+        // Dropping the client ends its session, and with it the lock, whatever happens.
+        let mut client = connections.alone(OPERATION).await?;
+        let is_done = async {
+            check_encoding(&client).await?;
+            is_current(&client).await
+        };
+        if connections.bounded(OPERATION, is_done).await? {
+            return Ok(());
+        }
+        let turn = async {
+            let limit = format!("SET statement_timeout = {}", LIMIT.as_millis());
+            client.batch_execute(&limit).await.map_err(failed)?;
+            client.execute("SELECT pg_advisory_lock($1)", &[&TURN]).await.map_err(failed)
+        };
+        connections.bounded_by(OPERATION, LIMIT, turn).await?;
+        if connections.bounded(OPERATION, is_current(&client)).await? {
+            return Ok(());
+        }
+        let run =
+            async { embedded::migrations::runner().run_async(&mut client).await.map_err(|error| of(&error)) };
+        connections.bounded_by(OPERATION, LIMIT, run).await.map(drop)
     }
 }
 

@@ -4,6 +4,7 @@
 //! `since` becomes the smallest sequence number that it admits, which is exact because the ledger's clock never goes back;
 //! so a list goes through the epochs one after the other, newest first.
 
+use super::connection::Purpose;
 use super::error::ArchiveError;
 use super::form::{self, from_number, number};
 use super::item::{ArchivePlace, ArchivedTask};
@@ -56,7 +57,7 @@ impl ArchiveStore {
         let row = self
             .connections
             .bounded(READ_TASK, async {
-                let client = self.connections.get(READ_TASK).await?;
+                let client = self.connections.get(Purpose::Read, READ_TASK).await?;
                 let rows = rows(READ_TASK, &client, &query, &[&id.0, &number(tenant.0)]).await?;
                 Ok(rows.into_iter().next())
             })
@@ -97,7 +98,7 @@ impl ArchiveStore {
         before: Option<ArchivePlace>,
         limit: usize,
     ) -> Result<Vec<Row>, ArchiveError> {
-        let client = self.connections.get(LIST).await?;
+        let client = self.connections.get(Purpose::Read, LIST).await?;
         let mut found = Vec::new();
         let mut epoch_max = before.map_or(i64::MAX, |place| place.epoch);
         while let Some(stretch) = stretch(&client, tenant, filter, epoch_max).await? {
@@ -124,7 +125,7 @@ impl ArchiveStore {
         let totals = self
             .connections
             .bounded(COUNT, async {
-                let client = self.connections.get(COUNT).await?;
+                let client = self.connections.get(Purpose::Read, COUNT).await?;
                 rows(COUNT, &client, query, &[]).await
             })
             .await?;

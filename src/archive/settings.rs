@@ -46,7 +46,8 @@ pub struct ArchiveSettings {
     /// The authorities (PEM) that may have issued the server's certificate, or a self-signed certificate itself. The verifying
     /// modes need it, the others do not look at it.
     pub ca_file: Option<PathBuf>,
-    /// Connections at most. A connection is made when it is needed.
+    /// Connections at most. A connection is made when it is needed. Two of them are the archivist's, one of two; the others are for
+    /// clients' questions.
     pub connections_max: usize,
     /// How long making a connection may take, and waiting for a free one.
     pub connect_timeout: Duration,
@@ -56,7 +57,7 @@ pub struct ArchiveSettings {
 }
 
 impl ArchiveSettings {
-    /// Connections at most, unless told otherwise: one batch, retention, and some reads beside.
+    /// Connections at most, unless told otherwise: one batch, retention, and six reads beside.
     pub const CONNECTIONS_MAX: usize = 8;
 }
 

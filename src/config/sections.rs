@@ -208,7 +208,7 @@ section! {
     ssl_mode: SslMode = Same("prefer"), Type, Roles::LEDGER;
     /// Authorities (PEM) that may have issued the server's certificate; `verify-ca` and `verify-full` need it.
     ca_file: Option<PathBuf> = Unset, Type, Roles::LEDGER;
-    /// Connections to the server at most, from each coordinator.
+    /// Connections to the server at most, from each coordinator. Archiving has two of them for itself (one of two), reading the others.
     connections_max: u32 = Same("8"), Between("2", "256"), Roles::LEDGER;
     /// How long making a connection may take, and waiting for a free one.
     connect_timeout: Duration = Same("3s"), Between("100ms", "1h"), Roles::LEDGER;

@@ -6,11 +6,11 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use zkpnet::archive::{ArchiveError, ArchiveStore, RetentionRule, RetentionRules};
+use zkpnet::archive::{ArchiveError, ArchiveSettings, ArchiveStore, RetentionRule, RetentionRules};
 use zkpnet::ledger::{TaskFilter, TenantId, Term, UnixMillis};
 
 fn is_unavailable<T: std::fmt::Debug>(result: &Result<T, ArchiveError>) -> bool {
-    matches!(result, Err(ArchiveError::Unavailable { .. }))
+    result.as_ref().is_err_and(ArchiveError::is_unavailable)
 }
 
 /// The error, which says neither the password nor anything of a row.
@@ -152,9 +152,43 @@ async fn a_statement_that_takes_too_long_is_given_up_and_may_be_tried_again() {
     let lock = holder.transaction().await.unwrap();
     lock.execute("SELECT 1 FROM archive_cursor FOR UPDATE", &[]).await.unwrap();
     let batch = impatient.write_batch(&claim, 0, &items(0, &[completed(1)])).await;
-    assert!(is_unavailable(&batch), "{batch:?}");
+    assert!(matches!(batch, Err(ArchiveError::TooSlow { .. })), "{batch:?}");
     lock.rollback().await.unwrap();
     store.write_batch(&claim, 0, &items(0, &[completed(1)])).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn questions_that_use_every_connection_for_them_keep_no_batch_waiting_and_close_none() {
+    let database = Database::new();
+    let settings = ArchiveSettings {
+        connections_max: 3,
+        connect_timeout: Duration::from_millis(600),
+        ..database.settings()
+    };
+    let store = ArchiveStore::open(settings).unwrap();
+    store.migrate().await.unwrap();
+    let claim = store.claim("cluster", Term(1), "coordinator-1").await.unwrap();
+    let task = completed(1);
+    database.sql(
+        "ALTER VIEW task_stats RENAME TO stats_before; \
+         CREATE VIEW task_stats AS SELECT 'completed' AS status, 1 AS tasks FROM pg_sleep(3)",
+    );
+    let slow = store.clone();
+    let slow = tokio::spawn(async move { slow.counts().await });
+    let of_store = "FROM pg_stat_activity WHERE application_name = 'zkpnet' AND datname = current_database()";
+    while database.sql(&format!("SELECT count(*) {of_store} AND wait_event = 'PgSleep'")) == "0" {
+        assert!(!slow.is_finished(), "the slow question was not slow");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let connections = || database.sql(&format!("SELECT string_agg(pid::text, ',' ORDER BY pid) {of_store}"));
+    let before = connections();
+    let busy = store.task(TenantId::DEFAULT, task.id).await;
+    assert!(matches!(busy, Err(ArchiveError::Busy { .. })), "{busy:?}");
+    store.write_batch(&claim, 0, &items(0, &[task.clone()])).await.unwrap();
+    assert!(!slow.is_finished(), "the batch waited for the question");
+    slow.await.unwrap().unwrap();
+    assert!(store.task(TenantId::DEFAULT, task.id).await.unwrap().is_some());
+    assert_eq!(connections(), before, "a connection was closed, or made, without need");
 }
 
 #[tokio::test]

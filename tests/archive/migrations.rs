@@ -2,7 +2,8 @@
 
 use crate::failures::client;
 use crate::support::{Database, completed, items};
-use zkpnet::archive::{ArchiveError, ArchiveStore};
+use std::time::Duration;
+use zkpnet::archive::{ArchiveError, ArchiveSettings, ArchiveStore};
 use zkpnet::ledger::Term;
 
 fn refusal(result: Result<(), ArchiveError>) -> String {
@@ -53,6 +54,20 @@ async fn who_finds_somebody_migrating_waits_for_it() {
     }
     drop(holder);
     waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_only_looks_at_the_schema_does_not_wait_as_long_as_a_migration_may() {
+    let (database, _) = Database::migrated().await;
+    let settings = ArchiveSettings { statement_timeout: Duration::from_millis(300), ..database.settings() };
+    let store = ArchiveStore::open(settings).unwrap();
+    let mut holder = client(&database).await;
+    let lock = holder.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE refinery_schema_history").await.unwrap();
+    let looked = tokio::time::timeout(Duration::from_secs(20), store.migrate()).await.expect("it waits");
+    assert!(matches!(looked, Err(ArchiveError::TooSlow { .. })), "{looked:?}");
+    lock.rollback().await.unwrap();
+    store.migrate().await.unwrap();
 }
 
 #[tokio::test]

@@ -19,12 +19,21 @@ pub struct ArchiveHealth {
 
 /// The archive cannot be read now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the archive cannot be read: {0}")]
-pub struct ReadingError(String);
+pub enum ReadingError {
+    /// Other reads use every connection there is for reads, and none became free in time.
+    #[error("too many other questions are being put to the archive")]
+    Busy,
+    /// It did not answer, or not rightly.
+    #[error("the archive cannot be read: {0}")]
+    Failed(String),
+}
 
 impl From<ArchiveError> for ReadingError {
     fn from(error: ArchiveError) -> Self {
-        Self(error.to_string())
+        match error {
+            ArchiveError::Busy { .. } => Self::Busy,
+            error => Self::Failed(error.to_string()),
+        }
     }
 }
 

@@ -125,7 +125,13 @@ impl Desk {
 /// What a client is told; what the server said is for operators (`/health`, the log).
 fn unreadable(error: &ReadingError) -> TaskError {
     tracing::debug!(%error, "a question to the archive was not answered");
-    TaskError::ArchiveUnavailable("the answer may be in the archive, which cannot be read now".to_owned())
+    let reason = match error {
+        ReadingError::Busy => {
+            "the answer may be in the archive, which has too many other questions to answer now"
+        }
+        ReadingError::Failed(_) => "the answer may be in the archive, which cannot be read now",
+    };
+    TaskError::ArchiveUnavailable(reason.to_owned())
 }
 
 /// Puts a page of the ledger and a page of the archive together, newest first. Each of them is whole only down to a place; what

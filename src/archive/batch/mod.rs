@@ -7,6 +7,7 @@ mod columns;
 mod tables;
 
 use super::claim::Claim;
+use super::connection::Purpose;
 use super::error::ArchiveError;
 use super::form;
 use super::item::{ArchiveItem, ItemContent};
@@ -88,7 +89,7 @@ impl ArchiveStore {
         items: &[ArchiveItem],
         mut content: Content,
     ) -> Result<(), ArchiveError> {
-        let mut client = self.connections.get(OPERATION).await?;
+        let mut client = self.connections.get(Purpose::Write, OPERATION).await?;
         let transaction = client.transaction().await.map_err(failed)?;
         // The swap takes the row's lock: whoever else writes or claims waits until this batch is committed or gone.
         let swap = "UPDATE archive_cursor SET position = $4, written_at = now() \
