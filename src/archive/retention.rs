@@ -1,7 +1,7 @@
 //! Forgetting old tasks, a bounded number at a time.
 
+use super::connection::Purpose;
 use super::error::ArchiveError;
-use super::form::number;
 use super::store::ArchiveStore;
 use crate::ledger::{TaskStatus, UnixMillis};
 use deadpool_postgres::Transaction;
@@ -9,8 +9,6 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 
 const OPERATION: &str = "remove old tasks from the archive";
-/// Tasks removed at most by one call: a fraction of a second's work, so that nobody waits for it.
-const ROWS_MAX: i64 = 1_000;
 /// "zkpnetre" in ASCII: only one coordinator at a time counts what is too much.
 const TURN: i64 = 0x7a6b_706e_6574_7265;
 
@@ -35,21 +33,33 @@ pub struct RetentionRules {
 }
 
 impl ArchiveStore {
-    /// Removes tasks that the rules no longer keep, the longest finished first, with their attempts; at most 1000 in one call.
-    /// Says how many: when it is not 0, there may be more.
+    /// Tasks that one call removes at most, unless told otherwise: a fraction of a second's work, so that nobody waits for it.
+    pub const RETENTION_ROWS_MAX: u32 = 1_000;
+
+    /// Removes tasks that the rules no longer keep, the longest finished first, with their attempts; at most `rows_max` in one
+    /// call. Says how many: when it is not 0, there may be more.
+    ///
+    /// An age counts back from `now` or from the server's own clock, whichever is earlier: one clock that is ahead removes nothing
+    /// before its time.
     ///
     /// # Errors
-    /// `Unavailable`, or `Rejected` when there is no schema.
+    /// `TooSlow` when fewer rows may do, `Unavailable`, or `Rejected` when there is no schema or the role may not delete.
     pub async fn enforce_retention(
         &self,
         rules: &RetentionRules,
         now: UnixMillis,
+        rows_max: u32,
     ) -> Result<u64, ArchiveError> {
-        self.connections.bounded(OPERATION, self.remove_old(rules, now)).await
+        self.connections.bounded(OPERATION, self.remove_old(rules, now, i64::from(rows_max))).await
     }
 
-    async fn remove_old(&self, rules: &RetentionRules, now: UnixMillis) -> Result<u64, ArchiveError> {
-        let mut client = self.connections.get(OPERATION).await?;
+    async fn remove_old(
+        &self,
+        rules: &RetentionRules,
+        now: UnixMillis,
+        rows_max: i64,
+    ) -> Result<u64, ArchiveError> {
+        let mut client = self.connections.get(Purpose::Write, OPERATION).await?;
         let transaction = client.transaction().await.map_err(failed)?;
         // Two that count at once would both remove what is one too many.
         let turn = "SELECT pg_try_advisory_xact_lock($1)";
@@ -62,24 +72,24 @@ impl ArchiveStore {
             (TaskStatus::Cancelled, &rules.cancelled),
         ];
         for (status, rule) in by_status {
-            if !is_ours || removed >= ROWS_MAX {
+            if !is_ours || removed >= rows_max {
                 break;
             }
             let status = status.as_str();
             if let Some(age) = rule.age {
-                let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-                let oldest_kept = number(now.0.saturating_sub(age));
-                let aged = "DELETE FROM tasks WHERE id = ANY(ARRAY(SELECT id FROM tasks \
-                            WHERE status = $1 AND finished_ms < $2 ORDER BY finished_ms LIMIT $3))";
-                removed +=
-                    execute(&transaction, aged, &[&status, &oldest_kept, &(ROWS_MAX - removed)]).await?;
+                let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+                let now = i64::try_from(now.0).unwrap_or(i64::MAX);
+                let aged = "DELETE FROM tasks WHERE id = ANY(ARRAY(SELECT id FROM tasks WHERE status = $1 \
+                            AND finished_ms < least($2, (extract(epoch FROM now()) * 1000)::bigint) - $3 \
+                            ORDER BY finished_ms LIMIT $4))";
+                removed += execute(&transaction, aged, &[&status, &now, &age, &(rows_max - removed)]).await?;
             }
             if let Some(count) = rule.count {
                 let kept = i64::try_from(count).unwrap_or(i64::MAX);
                 let surplus = "SELECT greatest(coalesce(sum(tasks), 0)::bigint - $2, 0) FROM task_counts WHERE status = $1";
                 let row = transaction.query_one(surplus, &[&status, &kept]).await.map_err(failed)?;
                 let surplus: i64 = row.try_get(0).map_err(failed)?;
-                let surplus = surplus.min(ROWS_MAX - removed);
+                let surplus = surplus.min(rows_max - removed);
                 let longest_finished = "DELETE FROM tasks WHERE id = ANY(ARRAY(SELECT id FROM tasks \
                                         WHERE status = $1 ORDER BY finished_ms LIMIT $2))";
                 if surplus > 0 {

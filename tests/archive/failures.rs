@@ -134,7 +134,7 @@ async fn a_server_that_takes_no_writes_is_unavailable_for_them_and_still_read() 
     assert!(is_unavailable(&store.claim("cluster", Term(2), "coordinator-1").await));
     let rules =
         RetentionRules { completed: RetentionRule { age: None, count: Some(0) }, ..Default::default() };
-    assert!(is_unavailable(&store.enforce_retention(&rules, UnixMillis(0)).await));
+    assert!(is_unavailable(&store.enforce_retention(&rules, UnixMillis(0), 1_000).await));
     store.migrate().await.expect("the schema is only looked at");
     assert!(store.task(TenantId::DEFAULT, completed(1).id).await.unwrap().is_some());
     server.set_read_only(false);

@@ -101,8 +101,14 @@ async fn retention_finds_what_is_old_by_an_index() {
     let counted = RetentionRule { age: None, count: Some(10) };
     mark(&server, "retention begins");
     let now = UnixMillis(1_750_000_000_000 + 10_000);
-    store.enforce_retention(&RetentionRules { completed: aged, ..Default::default() }, now).await.unwrap();
-    store.enforce_retention(&RetentionRules { failed: counted, ..Default::default() }, now).await.unwrap();
+    store
+        .enforce_retention(&RetentionRules { completed: aged, ..Default::default() }, now, 1_000)
+        .await
+        .unwrap();
+    store
+        .enforce_retention(&RetentionRules { failed: counted, ..Default::default() }, now, 1_000)
+        .await
+        .unwrap();
     let plans = plans_since(&server, "retention begins");
     assert!(plans.matches("using tasks_by_finish on tasks").count() >= 2, "{plans}");
     assert!(!plans.contains("Seq Scan on tasks"), "{plans}");

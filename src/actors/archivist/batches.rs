@@ -2,7 +2,7 @@
 //! batch.
 
 use super::{ArchiveParts, Parts};
-use crate::archive::{ArchiveError, ArchiveItem, Claim, CoordinatorRow, ItemContent};
+use crate::archive::{ArchiveError, ArchiveItem, ArchiveStore, Claim, CoordinatorRow, ItemContent};
 use crate::ledger::{ArchiveStanding, BodyKey, Command, Ledger, OutboxContent, TaskState, Term};
 use crate::raft::Standing;
 use crate::telemetry::table;
@@ -247,7 +247,10 @@ impl Parts {
         if let Some(cluster) = self.service.cluster_id() {
             archive.store.record_coordinators(&cluster.to_string(), &self.coordinators(term)).await?;
         }
-        let removed = archive.store.enforce_retention(&archive.retention, self.raft.now()).await?;
+        let removed = archive
+            .store
+            .enforce_retention(&archive.retention, self.raft.now(), ArchiveStore::RETENTION_ROWS_MAX)
+            .await?;
         if removed > 0 {
             tracing::info!(removed, "the archive forgot old tasks");
         }
