@@ -109,7 +109,7 @@ pub(super) struct ArchiveDocument {
     kind: &'static str,
     /// Finished tasks, circuits and workers that it has not been told of; the same on every coordinator.
     lag: u64,
-    /// Why this node cannot use it; absent when it can.
+    /// Why this node cannot use it, or cannot bring it what waits; absent when it can.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
     error: Option<String>,
@@ -117,6 +117,19 @@ pub(super) struct ArchiveDocument {
 
 /// What `/health` says when the front desk does not answer.
 #[derive(Serialize)]
+    /// Why old tasks are not removed from it, or the coordinators not recorded in it; absent when they are. Finished tasks are
+    /// archived meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    upkeep_error: Option<String>,
+}
+
+/// This node's disk.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StorageHealth)]
+pub(super) struct StorageDocument {
+    /// Why this node takes no task while it leads.
+    error: String,
 struct Silent {
     status: HealthStatus,
     error: String,
@@ -161,6 +174,7 @@ impl From<HealthView> for HealthDocument {
         }
     }
 }
+                upkeep_error: view.archive.upkeep_error,
 
 fn judge(view: &HealthView) -> HealthStatus {
     if view.raft.fatal_error.is_some() || view.raft.leader_address.is_none() {
@@ -173,6 +187,8 @@ fn judge(view: &HealthView) -> HealthStatus {
         HealthStatus::Degraded
     } else {
         HealthStatus::Healthy
+        || view.archive.upkeep_error.is_some()
+        || view.shortage.is_some()
     }
 }
 

@@ -63,7 +63,7 @@ fn a_node_that_misses_a_member_is_degraded() {
 #[test]
 fn an_archive_that_does_not_work_or_is_far_behind_is_told_and_degrades() {
     let mut view = healthy();
-    view.archive = ArchiveView { is_configured: true, lag: 7, lag_max: 10, error: None };
+    view.archive = ArchiveView { is_configured: true, lag: 7, lag_max: 10, ..ArchiveView::default() };
     assert_eq!(judge(&view), HealthStatus::Degraded, "more than half of what may wait");
     view.archive.lag = 5;
     assert_eq!(judge(&view), HealthStatus::Healthy);
@@ -74,6 +74,24 @@ fn an_archive_that_does_not_work_or_is_far_behind_is_told_and_degrades() {
     assert_eq!(document["archive"], expected);
 }
 
+    let mut view = healthy();
+    let upkeep_error = Some("it may not delete".to_owned());
+    view.archive = ArchiveView { is_configured: true, is_up: true, upkeep_error, ..ArchiveView::default() };
+    let document = serde_json::to_value(HealthDocument::from(view)).unwrap();
+    assert_eq!(document["status"], "degraded");
+    let expected = serde_json::json!({"kind": "postgres", "lag": 0, "upkeep_error": "it may not delete"});
+    assert_eq!(document["archive"], expected);
+}
+
+#[test]
+fn a_disk_with_too_little_room_is_told_and_degrades() {
+    let mut view = healthy();
+    view.shortage = Some(Shortage { free_bytes: 100 << 20, free_bytes_min: 256 << 20 });
+    let document = serde_json::to_value(HealthDocument::from(view)).unwrap();
+    assert_eq!(document["status"], "degraded");
+    let expected =
+        "100 MiB are free on the disk, and below 256 MiB (storage.free_bytes_min) no task is taken";
+    assert_eq!(document["storage"], serde_json::json!({"error": expected}));
 #[test]
 fn a_leader_that_does_not_schedule_is_degraded_and_a_follower_is_not() {
     let mut view = healthy();

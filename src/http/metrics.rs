@@ -67,7 +67,7 @@ fn write_node(page: &mut Page, view: &HealthView) {
     write_scheduler(page, view);
     write_raft(page, view);
     if view.archive.is_configured {
-        page.value(&table::ARCHIVE_UP, u64::from(view.archive.error.is_none()));
+        page.value(&table::ARCHIVE_UP, u64::from(view.archive.is_up));
         page.value(&table::ARCHIVE_LAG, view.archive.lag);
     }
     let workers = &view.workers;

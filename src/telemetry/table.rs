@@ -196,6 +196,8 @@ metrics! {
             "Batches that this node committed to the archive."
         ARCHIVE_ERRORS: COUNTER, "zkpnet_archive_errors_total", COORDINATOR, only with "a database";
             "Batches that failed and are tried again."
+        ARCHIVE_UPKEEP_ERRORS: COUNTER, "zkpnet_archive_upkeep_errors_total", COORDINATOR, only with "a database";
+            "Failures to remove old tasks from the database, or to record the coordinators in it; batches go on meanwhile."
         ARCHIVE_BATCH_DURATION: REQUEST_TIMES, "zkpnet_archive_batch_duration_seconds", COORDINATOR, only with "a database";
             "From reading a batch out of the ledger to its commit in the database."
     }

@@ -16,15 +16,15 @@ use zkpnet::ledger::{
     TaskStatus, TenantId,
 };
 
-const DATABASE: &str = "zkp_network";
+pub(crate) const DATABASE: &str = "zkp_network";
 
-fn server() -> Postgres {
+pub(crate) fn server() -> Postgres {
     let server = Postgres::start_new();
     server.create_database(DATABASE);
     server
 }
 
-fn archive(server: &Postgres, backlog_max: u64) -> ArchiveParts {
+pub(crate) fn archive(server: &Postgres, backlog_max: u64) -> ArchiveParts {
     let settings = ArchiveSettings { connect_timeout: Duration::from_secs(2), ..server.settings(DATABASE) };
     ArchiveParts {
         store: ArchiveStore::open(settings).unwrap(),
@@ -47,7 +47,7 @@ async fn rig(folder: &std::path::Path, archive: Option<ArchiveParts>) -> Rig {
 }
 
 /// Waits until the outbox is empty, for the first time or again.
-async fn archived_all(rig: &Rig) {
+pub(crate) async fn archived_all(rig: &Rig) {
     rig.ledger_says("everything is archived", |ledger| {
         let archive = ledger.archive();
         (archive.archived > 0 && archive.lag == 0).then_some(())
@@ -77,7 +77,7 @@ async fn get(rig: &Rig, task: TaskId) -> Result<TaskView, TaskError> {
     rig.tasks.get(GetTask { tenant, task, consistency }).await
 }
 
-async fn cancel(rig: &Rig, task: TaskId) -> Result<(), TaskError> {
+pub(crate) async fn cancel(rig: &Rig, task: TaskId) -> Result<(), TaskError> {
     rig.tasks.cancel(Cancel { tenant: TenantId::DEFAULT, task }).await.map(drop)
 }
 

@@ -7,6 +7,7 @@
 mod postgres;
 
 mod archivist;
+mod archivist_hindered;
 mod cluster;
 mod front_desk;
 mod guardian;

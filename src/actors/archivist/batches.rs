@@ -2,16 +2,19 @@
 //! batch.
 
 use super::{ArchiveParts, Parts};
-use crate::archive::{ArchiveError, ArchiveItem, ArchiveStore, Claim, CoordinatorRow, ItemContent};
-use crate::ledger::{ArchiveStanding, BodyKey, Command, Ledger, OutboxContent, TaskState, Term};
-use crate::raft::Standing;
+use crate::archive::{ArchiveError, ArchiveItem, Claim, ItemContent};
+use crate::ledger::{ArchiveStanding, BodyKey, Command, Ledger, OutboxContent, TaskId, TaskState, Term};
 use crate::telemetry::table;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Things that one transaction takes: some hundred kilobytes, and few enough that a failed one costs little.
 pub(super) const BATCH_MAX: usize = 256;
+/// How often an idle node looks whether PostgreSQL answers; the leader does so by claiming anew.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The same for a node that belongs to no cluster yet, or has not heard that it does.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Proofs that are read from the store at once.
 const READS_AT_ONCE: usize = 16;
 
@@ -24,7 +27,8 @@ pub(super) struct Round {
     pub(super) term: Option<Term>,
     /// The claim to go on with; without one the round claims.
     pub(super) claimed: Option<Claimed>,
-    pub(super) is_upkeep_due: bool,
+    /// Whether a node that does not lead is to look at the archive.
+    pub(super) is_look_due: bool,
     pub(super) batch_max: usize,
 }
 
@@ -32,23 +36,11 @@ pub(super) struct Round {
 #[derive(Default)]
 pub(super) struct Rounded {
     pub(super) claimed: Option<Claimed>,
-    pub(super) was_claimed: bool,
+    /// When the archive is to be claimed anew or looked at next, where this round did so or could not.
+    pub(super) look_in: Option<Duration>,
     /// Whether there is more to write.
     pub(super) has_more: bool,
-    pub(super) upkeep: Upkeep,
     pub(super) end: End,
-}
-
-/// What was done of that which is done now and then.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Upkeep {
-    /// Nothing.
-    #[default]
-    NotDone,
-    /// All of it.
-    Done,
-    /// Retention has more to remove than it did.
-    HasMore,
 }
 
 /// How a round went.
@@ -61,8 +53,10 @@ pub(super) enum End {
     Good,
     /// The archive could not be used, and why.
     Failed(String),
-    /// Nothing is known of the archive: this node does not lead, or its own ledger did not answer.
+    /// This node does not lead any more, or not yet: nothing is known of the archive.
     Quiet,
+    /// The archive was not asked, since this node's own ledger or store did not serve, and why.
+    Hindered(String),
 }
 
 /// A round came to nothing.
@@ -72,6 +66,8 @@ enum RoundError {
     Archive(#[from] ArchiveError),
     #[error("the ledger: {0}")]
     Ledger(String),
+    #[error("the proof of task {task}, at position {position} of the outbox: {reason}")]
+    Proof { task: TaskId, position: u64, reason: String },
     /// Nothing is wrong: this node does not lead any more, or not yet.
     #[error("this node does not lead")]
     NotLeading,
@@ -89,9 +85,9 @@ impl Parts {
         match self.attempt(round, &mut rounded).await {
             Ok(()) => {}
             Err(RoundError::NotLeading) => rounded.end = End::Quiet,
-            Err(RoundError::Ledger(error)) => {
+            Err(error @ (RoundError::Ledger(_) | RoundError::Proof { .. })) => {
                 tracing::debug!(%error, "the ledger did not serve the archivist");
-                rounded.end = End::Quiet;
+                rounded.end = End::Hindered(error.to_string());
             }
             Err(error @ (RoundError::Archive(_) | RoundError::AheadOfLedger { .. })) => {
                 table::ARCHIVE_ERRORS.counter(&[]).increment(1);
@@ -99,7 +95,7 @@ impl Parts {
                 rounded.end = End::Failed(error.to_string());
             }
         }
-        if matches!(rounded.end, End::Failed(_) | End::Quiet) {
+        if !matches!(rounded.end, End::Good | End::Idle) {
             // Whatever was claimed may be gone: the next round asks anew.
             rounded.claimed = None;
         }
@@ -107,16 +103,16 @@ impl Parts {
     }
 
     async fn attempt(&self, round: Round, rounded: &mut Rounded) -> Result<(), RoundError> {
-        let Some(term) = round.term else { return self.look(round.is_upkeep_due, rounded).await };
+        let Some(term) = round.term else { return self.look(round.is_look_due, rounded).await };
         let standing = self.standing().await?;
         let Some(archive) = &self.archive else {
-            rounded.upkeep = Upkeep::Done;
+            rounded.look_in = Some(LOOK_EVERY);
             return self.do_without(standing).await;
         };
         let claimed = match round.claimed.filter(|_| standing.policy == Some(archive.policy)) {
             Some(claimed) => claimed,
             None => {
-                rounded.was_claimed = true;
+                rounded.look_in = Some(LOOK_EVERY);
                 rounded.end = End::Good;
                 self.claim(archive, term).await?
             }
@@ -124,10 +120,6 @@ impl Parts {
         let (claimed, has_more) = self.write(archive, term, claimed, round.batch_max, rounded).await?;
         rounded.claimed = Some(claimed);
         rounded.has_more = has_more;
-        if round.is_upkeep_due {
-            rounded.upkeep = self.keep_up(archive, term).await?;
-            rounded.end = End::Good;
-        }
         Ok(())
     }
 
@@ -146,10 +138,12 @@ impl Parts {
             if let (Some(archive), Some(cluster)) = (&self.archive, self.service.cluster_id()) {
                 // Whoever is first makes the schema, so that reads find one.
                 self.migrate(archive).await?;
-                self.epoch.set(archive.store.cluster_epoch(&cluster.to_string()).await?);
+                self.epoch.set(archive.store.look(&cluster.to_string()).await?);
                 rounded.end = End::Good;
+                rounded.look_in = Some(LOOK_EVERY);
+            } else {
+                rounded.look_in = Some(LOOK_AGAIN);
             }
-            rounded.upkeep = Upkeep::Done;
         }
         Ok(())
     }
@@ -230,10 +224,12 @@ impl Parts {
             OutboxContent::Task(task) => {
                 let proof = match task.state {
                     TaskState::Completed { .. } => {
+                        let failed = |reason| RoundError::Proof { task: task.id, position, reason };
                         let proof = self.raft.body(BodyKey::Proof(task.id)).await;
-                        let proof = proof.map_err(|error| RoundError::Ledger(error.to_string()))?;
-                        // What stands in the leader's outbox is not forgotten: this node was deposed meanwhile.
-                        Some(proof.ok_or(RoundError::NotLeading)?)
+                        let proof = proof.map_err(|error| failed(error.to_string()))?;
+                        // What stands in the leader's outbox is not forgotten: either this node was deposed meanwhile, or its
+                        // store lacks what it should have.
+                        Some(proof.ok_or_else(|| failed("this node's store does not have it".to_owned()))?)
                     }
                     _ => None,
                 };
@@ -241,40 +237,6 @@ impl Parts {
             }
         };
         Ok(ArchiveItem { position, content })
-    }
-
-    async fn keep_up(&self, archive: &ArchiveParts, term: Term) -> Result<Upkeep, RoundError> {
-        if let Some(cluster) = self.service.cluster_id() {
-            archive.store.record_coordinators(&cluster.to_string(), &self.coordinators(term)).await?;
-        }
-        let removed = archive
-            .store
-            .enforce_retention(&archive.retention, self.raft.now(), ArchiveStore::RETENTION_ROWS_MAX)
-            .await?;
-        if removed > 0 {
-            tracing::info!(removed, "the archive forgot old tasks");
-        }
-        Ok(if removed > 0 { Upkeep::HasMore } else { Upkeep::Done })
-    }
-
-    /// The members, as they said of themselves.
-    fn coordinators(&self, term: Term) -> Vec<CoordinatorRow> {
-        let leader = self.service.status().leader.map(|leader| leader.id);
-        let reports = self.service.reports();
-        let rows = self.service.members().into_iter().map(|member| {
-            let report = reports.get(&member.id).map(|(report, _)| report);
-            CoordinatorRow {
-                node: member.id.0,
-                http_address: report.map(|report| report.http_address.clone()).unwrap_or_default(),
-                version: report.map(|report| report.version.clone()).unwrap_or_default(),
-                name: member.name,
-                raft_address: member.address,
-                role: if member.standing == Standing::Voter { "voter" } else { "learner" }.to_owned(),
-                is_leader: leader == Some(member.id),
-                term,
-            }
-        });
-        rows.collect()
     }
 
     async fn propose(&self, command: Command) -> Result<(), RoundError> {

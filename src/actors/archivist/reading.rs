@@ -13,8 +13,22 @@ use tokio::sync::watch;
 pub struct ArchiveHealth {
     /// Whether there is one.
     pub is_configured: bool,
-    /// Why it does not work, if it does not.
+    /// Why it does not work, if it does not, or is not known to work yet.
     pub error: Option<String>,
+    /// What in this node keeps it from archiving, though it leads and the archive works.
+    pub hindrance: Option<String>,
+    /// Why old tasks are not removed from the archive, or the coordinators not recorded in it, though it takes finished tasks.
+    pub upkeep_error: Option<String>,
+}
+
+impl ArchiveHealth {
+    /// What is wrong with an archive before this node first spoke to it.
+    pub(super) const NOT_REACHED: &str = "it has not been reached yet";
+
+    pub(super) fn at_first(is_configured: bool) -> Self {
+        let error = is_configured.then(|| Self::NOT_REACHED.to_owned());
+        Self { is_configured, error, ..Self::default() }
+    }
 }
 
 /// The archive cannot be read now.

@@ -151,7 +151,9 @@ pub(super) fn archive_view(standing: &ArchiveStanding, health: ArchiveHealth) ->
         is_configured: health.is_configured,
         lag: standing.lag,
         lag_max: standing.policy.map_or(0, |policy| policy.backlog_max),
-        error: health.error.or(unwanted),
+        is_up: health.error.is_none(),
+        error: health.hindrance.or(health.error).or(unwanted),
+        upkeep_error: health.upkeep_error,
     }
 }
 

@@ -275,11 +275,15 @@ pub struct ArchiveView {
     pub lag: u64,
     /// With so much waiting for it, no task is taken.
     pub lag_max: u64,
-    /// Why this node cannot use it, if it cannot.
+    /// Whether the database answered when this node last spoke to it.
+    pub is_up: bool,
+    /// Why this node cannot use it, or cannot bring it what waits, if it cannot.
     pub error: Option<String>,
 }
 
 /// Raft, as one node sees it.
+    /// Why old tasks are not removed from it, or the coordinators not recorded in it, though it takes finished tasks.
+    pub upkeep_error: Option<String>,
 #[derive(Clone, Debug)]
 pub struct RaftView {
     /// `Leader`, `Follower`, `Candidate`, `Learner` or `Stopped`.
