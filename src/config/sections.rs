@@ -228,6 +228,12 @@ section! {
 }
 
 section! {
+    /// Completed tasks that the database keeps; not set: `retention_count`.
+    retention_count_completed: Option<u64> = Unset, Between("1", "1000000000000"), Roles::LEDGER;
+    /// Failed tasks that the database keeps; not set: `retention_count`.
+    retention_count_failed: Option<u64> = Unset, Between("1", "1000000000000"), Roles::LEDGER;
+    /// Cancelled tasks that the database keeps; not set: `retention_count`.
+    retention_count_cancelled: Option<u64> = Unset, Between("1", "1000000000000"), Roles::LEDGER;
     /// What is written to standard error.
     LogConfig = "log"
     /// The least severe line that is written: error, warn, info, debug or trace.

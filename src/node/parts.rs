@@ -7,7 +7,7 @@ use crate::actors::prover_pool::{Groth16Prover, Limits};
 use crate::actors::session::WorkerProfile;
 use crate::actors::worker_registry::LeaseTimes;
 use crate::archive::{ArchiveSettings, ArchiveSslMode, ArchiveStore, RetentionRule, RetentionRules};
-use crate::config::{CircuitName, Config, SslMode};
+use crate::config::{CircuitName, Config, DatabaseConfig, SslMode};
 use crate::http::{AdminGate, HttpOptions};
 use crate::ledger::{ArchivePolicy, CircuitId, Policy, WORKER_CAPACITY_MAX, WorkerId};
 use crate::proof::{KeyStore, catalog};
@@ -72,16 +72,20 @@ pub(super) fn archive(config: &Config) -> Result<Option<ArchiveParts>, NodeError
         statement_timeout: database.statement_timeout,
     };
     let store = ArchiveStore::open(settings).map_err(|error| NodeError::Config(error.to_string()))?;
-    let rule = |age| RetentionRule { age: Some(age), count: Some(database.retention_count) };
-    Ok(Some(ArchiveParts {
-        store,
-        policy: ArchivePolicy { backlog_max: database.backlog_max },
-        retention: RetentionRules {
-            completed: rule(database.retention_completed),
-            failed: rule(database.retention_failed),
-            cancelled: rule(database.retention_cancelled),
-        },
-    }))
+    let policy = ArchivePolicy { backlog_max: database.backlog_max };
+    Ok(Some(ArchiveParts { store, policy, retention: retention(database) }))
+}
+
+fn retention(database: &DatabaseConfig) -> RetentionRules {
+    let rule = |age, count: Option<u64>| {
+        let count = count.unwrap_or(database.retention_count);
+        RetentionRule { age: Some(age), count: Some(count) }
+    };
+    RetentionRules {
+        completed: rule(database.retention_completed, database.retention_count_completed),
+        failed: rule(database.retention_failed, database.retention_count_failed),
+        cancelled: rule(database.retention_cancelled, database.retention_count_cancelled),
+    }
 }
 
 pub(super) fn lease_times(config: &Config) -> LeaseTimes {
@@ -211,4 +215,29 @@ pub(super) fn admin_gate(config: &Config) -> Result<AdminGate, NodeError> {
         None if is_exposed => AdminGate::for_holders_of(|_| false),
         None => AdminGate::open(),
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::{LoadRequest, Role, load};
+
+    fn rules(settings: &[(&str, &str)]) -> [Option<u64>; 3] {
+        let mut request = LoadRequest::new(Role::Dev);
+        let variable = |key: &str| format!("ZKPNET_DATABASE__{}", key.to_uppercase()).into();
+        request.env = settings.iter().map(|(key, value)| (variable(key), value.into())).collect();
+        let rules = retention(&load(&request).unwrap().config.database);
+        [rules.completed.count, rules.failed.count, rules.cancelled.count]
+    }
+
+    #[test]
+    fn each_status_has_a_count_of_its_own_and_one_key_is_the_default_of_all() {
+        assert_eq!(rules(&[]), [Some(100_000_000); 3]);
+        assert_eq!(rules(&[("retention_count", "7")]), [Some(7); 3]);
+        let own =
+            [("retention_count", "7"), ("retention_count_failed", "5"), ("retention_count_cancelled", "3")];
+        assert_eq!(rules(&own), [Some(7), Some(5), Some(3)]);
+        assert_eq!(rules(&[("retention_count_completed", "9")])[0], Some(9));
+    }
 }
