@@ -20,6 +20,7 @@ pub mod ask;
 pub mod clock;
 pub mod cluster_desk;
 pub mod cpu_pool;
+pub mod disk_room;
 pub mod events;
 pub mod guardian;
 pub mod key_keeper;

@@ -112,6 +112,9 @@ section! {
     /// File of the key that encrypts tasks' inputs, the same on every coordinator; not set: a node that is alone makes
     /// `data.key` in `storage.data_dir`.
     key_file: Option<PathBuf> = Unset, Type, Roles::LEDGER;
+    /// With less than this free on the disk of `raft.data_dir` a leader takes no task (503), so that those that are there can be
+    /// finished, archived and forgotten; 0 turns it off.
+    free_bytes_min: ByteSize = Same("256MiB"), Between("0", "1TiB"), Roles::LEDGER;
 }
 
 section! {
@@ -223,17 +226,17 @@ section! {
     retention_failed: Duration = Same("365d"), Between("1m", "36500d"), Roles::LEDGER;
     /// Cancelled tasks go from the database after this time.
     retention_cancelled: Duration = Same("90d"), Between("1m", "36500d"), Roles::LEDGER;
-    /// Tasks of each of these statuses that the database keeps; the oldest go first.
+    /// Tasks of each of these statuses that the database keeps, where the following keys say nothing else; the oldest go first.
     retention_count: u64 = Same("100000000"), Between("1", "1000000000000"), Roles::LEDGER;
-}
-
-section! {
     /// Completed tasks that the database keeps; not set: `retention_count`.
     retention_count_completed: Option<u64> = Unset, Between("1", "1000000000000"), Roles::LEDGER;
     /// Failed tasks that the database keeps; not set: `retention_count`.
     retention_count_failed: Option<u64> = Unset, Between("1", "1000000000000"), Roles::LEDGER;
     /// Cancelled tasks that the database keeps; not set: `retention_count`.
     retention_count_cancelled: Option<u64> = Unset, Between("1", "1000000000000"), Roles::LEDGER;
+}
+
+section! {
     /// What is written to standard error.
     LogConfig = "log"
     /// The least severe line that is written: error, warn, info, debug or trace.

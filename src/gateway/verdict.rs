@@ -32,7 +32,7 @@ pub(super) fn verdict(reply: &Reply) -> Verdict {
         StatusCode::TOO_MANY_REQUESTS => Verdict::Busy,
         StatusCode::SERVICE_UNAVAILABLE => match code(reply) {
             Some("no_leader" | "unavailable") => Verdict::Elsewhere,
-            Some("overloaded" | "archive_behind" | "archive_unavailable") => Verdict::Busy,
+            Some("overloaded" | "archive_behind" | "storage_low" | "archive_unavailable") => Verdict::Busy,
             // What does not say that nothing was stored does not mean it either.
             _ => Verdict::Unknown,
         },
@@ -64,6 +64,7 @@ mod tests {
             (503, r#"{"code":"unavailable"}"#, Verdict::Elsewhere),
             (503, r#"{"code":"overloaded"}"#, Verdict::Busy),
             (503, r#"{"code":"archive_behind"}"#, Verdict::Busy),
+            (503, r#"{"code":"storage_low"}"#, Verdict::Busy),
             (503, r#"{"code":"archive_unavailable"}"#, Verdict::Busy),
             (503, r#"{"code":"outcome_unknown"}"#, Verdict::Unknown),
             (503, r#"{"code":7}"#, Verdict::Unknown),

@@ -29,6 +29,10 @@ pub(super) struct HealthDocument {
     scheduler: SchedulerDocument,
     /// The archive of finished tasks.
     archive: ArchiveDocument,
+    /// This node's disk, when less is free on it than `storage.free_bytes_min`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    storage: Option<StorageDocument>,
 }
 
 /// What a node thinks of itself.
@@ -113,10 +117,6 @@ pub(super) struct ArchiveDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
     error: Option<String>,
-}
-
-/// What `/health` says when the front desk does not answer.
-#[derive(Serialize)]
     /// Why old tasks are not removed from it, or the coordinators not recorded in it; absent when they are. Finished tasks are
     /// archived meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,6 +130,10 @@ pub(super) struct ArchiveDocument {
 pub(super) struct StorageDocument {
     /// Why this node takes no task while it leads.
     error: String,
+}
+
+/// What `/health` says when the front desk does not answer.
+#[derive(Serialize)]
 struct Silent {
     status: HealthStatus,
     error: String,
@@ -170,11 +174,12 @@ impl From<HealthView> for HealthDocument {
                 kind: if view.archive.is_configured { "postgres" } else { "none" },
                 lag: view.archive.lag,
                 error: view.archive.error,
+                upkeep_error: view.archive.upkeep_error,
             },
+            storage: view.shortage.map(|shortage| StorageDocument { error: shortage.to_string() }),
         }
     }
 }
-                upkeep_error: view.archive.upkeep_error,
 
 fn judge(view: &HealthView) -> HealthStatus {
     if view.raft.fatal_error.is_some() || view.raft.leader_address.is_none() {
@@ -182,13 +187,13 @@ fn judge(view: &HealthView) -> HealthStatus {
     } else if view.raft.members_missing > 0
         || view.raft.is_leader && !view.scheduler_enabled
         || view.archive.error.is_some()
+        || view.archive.upkeep_error.is_some()
+        || view.shortage.is_some()
         || view.archive.is_configured && view.archive.lag > view.archive.lag_max / 2
     {
         HealthStatus::Degraded
     } else {
         HealthStatus::Healthy
-        || view.archive.upkeep_error.is_some()
-        || view.shortage.is_some()
     }
 }
 

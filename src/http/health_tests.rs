@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::actors::disk_room::Shortage;
 use crate::actors::tasks::messages::{ArchiveView, CapacityView, RaftView, WorkersView};
 use crate::ledger::{Counters, TaskStatus};
 
@@ -27,6 +28,7 @@ pub(in crate::http) fn healthy() -> HealthView {
         tasks: TaskStatus::ALL.iter().map(|status| (*status, 1)).collect(),
         open_input_bytes: 0,
         archive: ArchiveView::default(),
+        shortage: None,
     }
 }
 
@@ -72,8 +74,6 @@ fn an_archive_that_does_not_work_or_is_far_behind_is_told_and_degrades() {
     assert_eq!(document["status"], "degraded");
     let expected = serde_json::json!({"kind": "postgres", "lag": 5, "error": "it is away"});
     assert_eq!(document["archive"], expected);
-}
-
     let mut view = healthy();
     let upkeep_error = Some("it may not delete".to_owned());
     view.archive = ArchiveView { is_configured: true, is_up: true, upkeep_error, ..ArchiveView::default() };
@@ -92,6 +92,8 @@ fn a_disk_with_too_little_room_is_told_and_degrades() {
     let expected =
         "100 MiB are free on the disk, and below 256 MiB (storage.free_bytes_min) no task is taken";
     assert_eq!(document["storage"], serde_json::json!({"error": expected}));
+}
+
 #[test]
 fn a_leader_that_does_not_schedule_is_degraded_and_a_follower_is_not() {
     let mut view = healthy();

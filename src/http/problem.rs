@@ -61,6 +61,8 @@ pub enum ProblemCode {
     LimitReached,
     /// The archive has fallen too far behind; nothing was stored.
     ArchiveBehind,
+    /// The disk has too little room; nothing was stored.
+    StorageLow,
     /// The answer may be in the archive, which cannot be read now.
     ArchiveUnavailable,
     /// Too much at once; nothing was stored.
@@ -98,6 +100,7 @@ impl ProblemCode {
             Self::IdempotencyConflict => StatusCode::UNPROCESSABLE_ENTITY,
             Self::LimitReached => StatusCode::TOO_MANY_REQUESTS,
             Self::ArchiveBehind
+            | Self::StorageLow
             | Self::ArchiveUnavailable
             | Self::Overloaded
             | Self::NoLeader
@@ -128,6 +131,7 @@ impl ProblemCode {
             Self::IdempotencyConflict => "The idempotency key is taken",
             Self::LimitReached => "A limit is reached",
             Self::ArchiveBehind => "The archive is too far behind",
+            Self::StorageLow => "The disk is nearly full",
             Self::ArchiveUnavailable => "The archive cannot be read",
             Self::Overloaded => "Too much at once",
             Self::NoLeader => "There is no leader",
@@ -149,7 +153,7 @@ impl ProblemCode {
     /// How long a client does well to wait, in seconds, where waiting helps.
     const fn retry_after_seconds(self) -> Option<u32> {
         match self {
-            Self::LimitReached | Self::ArchiveBehind | Self::ArchiveUnavailable => Some(5),
+            Self::LimitReached | Self::ArchiveBehind | Self::StorageLow | Self::ArchiveUnavailable => Some(5),
             Self::Overloaded | Self::NoLeader | Self::Unavailable | Self::OutcomeUnknown => Some(1),
             _ => None,
         }

@@ -21,6 +21,7 @@ impl From<TaskError> for Problem {
             TaskError::BadProof(_) => Self::new(ProblemCode::InvalidProof, text),
             TaskError::LimitReached(_) => Self::new(ProblemCode::LimitReached, text),
             TaskError::ArchiveBehind(_) => Self::new(ProblemCode::ArchiveBehind, text),
+            TaskError::StorageLow(_) => Self::new(ProblemCode::StorageLow, text),
             TaskError::ArchiveUnavailable(_) => Self::new(ProblemCode::ArchiveUnavailable, text),
             TaskError::Overloaded(_) => Self::new(ProblemCode::Overloaded, text),
             TaskError::NoLeader { .. } => Self::new(ProblemCode::NoLeader, text),
@@ -39,6 +40,7 @@ impl From<TaskError> for Problem {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::actors::disk_room::Shortage;
     use crate::ledger::{CircuitId, TaskId, TaskStatus};
     use actix_web::body::to_bytes;
 
@@ -63,6 +65,7 @@ mod tests {
             (TaskError::IdempotencyConflict, 422, "idempotency_conflict"),
             (TaskError::LimitReached("full".into()), 429, "limit_reached"),
             (TaskError::ArchiveBehind("full".into()), 503, "archive_behind"),
+            (TaskError::StorageLow(Shortage { free_bytes: 1, free_bytes_min: 2 }), 503, "storage_low"),
             (TaskError::ArchiveUnavailable("down".into()), 503, "archive_unavailable"),
             (TaskError::Overloaded("busy".into()), 503, "overloaded"),
             (TaskError::NoLeader { leader_address: None }, 503, "no_leader"),

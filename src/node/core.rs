@@ -103,6 +103,7 @@ impl Core {
             verifier,
             scheduler,
             archivist,
+            room: parts::disk_room(config)?,
             reducer: pool("reducer", 1, REDUCER_QUEUE)?,
             tree_builder: pool("tree-builder", 1, TREE_QUEUE)?,
             data_key,

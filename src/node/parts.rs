@@ -3,6 +3,7 @@
 use super::NodeError;
 use crate::actors::archivist::ArchiveParts;
 use crate::actors::clock::millis;
+use crate::actors::disk_room::{DiskRoom, LOOK_EVERY};
 use crate::actors::prover_pool::{Groth16Prover, Limits};
 use crate::actors::session::WorkerProfile;
 use crate::actors::worker_registry::LeaseTimes;
@@ -12,6 +13,7 @@ use crate::http::{AdminGate, HttpOptions};
 use crate::ledger::{ArchivePolicy, CircuitId, Policy, WORKER_CAPACITY_MAX, WorkerId};
 use crate::proof::{KeyStore, catalog};
 use crate::raft::{NodeId, RaftConfig};
+use crate::telemetry::{disk_space, table};
 use crate::tls::ClusterToken;
 
 /// Open files asked of the system.
@@ -90,6 +92,15 @@ fn retention(database: &DatabaseConfig) -> RetentionRules {
 
 pub(super) fn lease_times(config: &Config) -> LeaseTimes {
     LeaseTimes { lease: config.tasks.lease_duration }
+}
+
+/// Looks at the room on the disk that Raft's files are on.
+pub(super) fn disk_room(config: &Config) -> Result<DiskRoom, NodeError> {
+    // Shown from the beginning.
+    table::STORAGE_REFUSALS.counter(&[]).increment(0);
+    let folder = config.raft.data_dir.clone();
+    let probe = Box::new(move || disk_space(&folder).map(|space| space.free_bytes));
+    DiskRoom::watch(config.storage.free_bytes_min.bytes(), LOOK_EVERY, probe).map_err(NodeError::Threads)
 }
 
 /// Threads that all proofs together use.

@@ -210,6 +210,8 @@ metrics! {
             "Bytes that may still be written to the file system of the data folder."
         STORAGE_SIZE: GAUGE, "zkpnet_storage_size_bytes", WITH_DATA;
             "The size of the file system of the data folder."
+        STORAGE_REFUSALS: COUNTER, "zkpnet_storage_refusals_total", COORDINATOR;
+            "Submissions refused because the disk had less than `storage.free_bytes_min` left."
     }
     section "Process" {
         UP: GAUGE, "zkpnet_up", ALL;

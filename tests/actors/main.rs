@@ -9,6 +9,7 @@ mod postgres;
 mod archivist;
 mod archivist_hindered;
 mod cluster;
+mod disk_room;
 mod front_desk;
 mod guardian;
 mod key_keeper;

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use zkpnet::actors::archivist::{ArchiveParts, Archivist};
 use zkpnet::actors::clock::Clock;
 use zkpnet::actors::cpu_pool::CpuPool;
+use zkpnet::actors::disk_room::DiskRoom;
 use zkpnet::actors::events::Leadership;
 use zkpnet::actors::guardian::{GivenUp, Guardian, GuardianHandle};
 use zkpnet::actors::key_keeper::KeyKeeper;
@@ -65,6 +66,7 @@ pub(crate) struct Options<'a> {
     pub(crate) data_key: [u8; 32],
     pub(crate) reducer_queue: usize,
     pub(crate) archive: Option<ArchiveParts>,
+    pub(crate) room: DiskRoom,
 }
 
 impl Default for Options<'_> {
@@ -77,6 +79,7 @@ impl Default for Options<'_> {
             data_key: [7; 32],
             reducer_queue: 64,
             archive: None,
+            room: DiskRoom::watch(0, LIMIT, Box::new(|| None)).unwrap(),
         }
     }
 }
@@ -166,6 +169,7 @@ impl Rig {
             verifier: verifier.clone(),
             scheduler: scheduler.clone(),
             archivist,
+            room: options.room,
             reducer: reducer.clone(),
             tree_builder: CpuPool::start("tree-builder", 1, 4).unwrap(),
             data_key,

@@ -21,6 +21,7 @@ mod database_killed;
 mod database_leaders;
 mod database_stopped;
 mod disk_full;
+mod disk_low;
 mod disk_wiped;
 mod follower_cut_off;
 mod follower_killed;

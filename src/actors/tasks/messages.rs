@@ -1,5 +1,6 @@
 //! What the front desk is asked, and what it answers.
 
+use crate::actors::disk_room::Shortage;
 use crate::actors::verifier::VerifyRefused;
 use crate::ledger::{
     CacheUse, Circuit, CircuitId, Counters, IdempotencyKey, KeyAnswer, LogIndex, Priority, Task, TaskFilter,
@@ -264,6 +265,8 @@ pub struct HealthView {
     pub open_input_bytes: u64,
     /// The archive.
     pub archive: ArchiveView,
+    /// How much room this node's disk lacks, if it lacks any: it takes no tasks then.
+    pub shortage: Option<Shortage>,
 }
 
 /// How the archive does.
@@ -279,11 +282,11 @@ pub struct ArchiveView {
     pub is_up: bool,
     /// Why this node cannot use it, or cannot bring it what waits, if it cannot.
     pub error: Option<String>,
+    /// Why old tasks are not removed from it, or the coordinators not recorded in it, though it takes finished tasks.
+    pub upkeep_error: Option<String>,
 }
 
 /// Raft, as one node sees it.
-    /// Why old tasks are not removed from it, or the coordinators not recorded in it, though it takes finished tasks.
-    pub upkeep_error: Option<String>,
 #[derive(Clone, Debug)]
 pub struct RaftView {
     /// `Leader`, `Follower`, `Candidate`, `Learner` or `Stopped`.
@@ -370,6 +373,9 @@ pub enum TaskError {
     /// *Unavailable*: the archive has fallen too far behind; nothing was stored.
     #[error("{0}")]
     ArchiveBehind(String),
+    /// *Unavailable*: the node's disk has too little room; nothing was stored.
+    #[error("{0}")]
+    StorageLow(Shortage),
     /// *Unavailable*: the answer may be in the archive, which cannot be read.
     #[error("{0}")]
     ArchiveUnavailable(String),

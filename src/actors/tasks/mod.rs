@@ -17,9 +17,10 @@ pub(in crate::actors) use reduce::{as_field_elements, open as open_input};
 use super::archivist::ArchivistHandle;
 use super::ask::{Ask, AskError, ReplyTo};
 use super::cpu_pool::CpuPool;
+use super::disk_room::{DiskRoom, Shortage};
 use super::events::{Committed, Completeness, LeadershipChanged, Subscriber};
 use super::guardian::{GuardianHandle, Supervised};
-use super::raft_node::{BodyError, Decided, QueryError, RaftNodeHandle};
+use super::raft_node::{BodyError, Decided, QueryError, RaftNodeHandle, leading_term};
 use super::scheduler::SchedulerHandle;
 use super::verifier::{CheckError, CheckProof, VerifierHandle};
 use crate::ledger::{
@@ -29,6 +30,7 @@ use crate::ledger::{
 use crate::proof::catalog;
 use crate::raft::{ProposeError, ReadError};
 use crate::sealing::DataKey;
+use crate::telemetry::table;
 use actix::{Actor, Context, Handler, Message};
 use messages::{
     Accepted, AwaitTask, Cancel, Cancelled, CircuitView, Consistency, GetCircuits, GetHealth, GetTask,
@@ -64,6 +66,7 @@ pub(super) struct Desk {
     verifier: VerifierHandle,
     scheduler: SchedulerHandle,
     archivist: ArchivistHandle,
+    room: DiskRoom,
     reducer: Reducer,
     tree_builder: Reducer,
     waiters: Waiters,
@@ -90,6 +93,8 @@ pub struct TasksParts {
     pub scheduler: SchedulerHandle,
     /// Has what the ledger has forgotten.
     pub archivist: ArchivistHandle,
+    /// Says when the disk has too little room for further tasks.
+    pub room: DiskRoom,
     /// Threads on which small submissions are reduced.
     pub reducer: CpuPool,
     /// Threads for large trees, which take seconds: the small ones do not wait behind them.
@@ -108,6 +113,7 @@ impl Tasks {
             verifier,
             scheduler,
             archivist,
+            room,
             reducer,
             tree_builder,
             data_key,
@@ -121,6 +127,7 @@ impl Tasks {
             verifier,
             scheduler,
             archivist,
+            room,
             reducer: Reducer::new(reducer, data_key.clone()),
             tree_builder: Reducer::new(tree_builder, data_key),
             waiters,
@@ -198,6 +205,10 @@ impl Handler<Ask<SubmitAs>> for Tasks {
     /// Not waited for by any task: the reducer's thread hands the proposal on, and Raft's thread answers.
     fn handle(&mut self, ask: Ask<SubmitAs>, _: &mut Self::Context) {
         let Ask { message, reply } = ask;
+        if let Some(shortage) = self.desk.shortage_of_leader() {
+            table::STORAGE_REFUSALS.counter(&[]).increment(1);
+            return reply.send(Err(TaskError::StorageLow(shortage)));
+        }
         let Ok(permit) = Arc::clone(&self.submissions).try_acquire_owned() else {
             return reply.send(Err(TaskError::Overloaded("too many submissions are in hand".into())));
         };
@@ -238,6 +249,11 @@ impl Handler<LeadershipChanged> for Tasks {
 }
 
 impl Desk {
+    /// What the disk lacks for further tasks. Only the leader's counts: another node would not store the task, and says who does.
+    fn shortage_of_leader(&self) -> Option<Shortage> {
+        self.room.shortage().filter(|_| leading_term(&self.raft.leadership()).is_some())
+    }
+
     /// Has a submission reduced, sealed and proposed.
     fn submit(&self, request: SubmitAs, reply: ReplyTo<Result<Accepted, TaskError>>) {
         let SubmitAs { id, request: Submit { tenant, statement, options, idempotency_key, cache } } = request;
@@ -402,6 +418,7 @@ impl Desk {
             tasks,
             open_input_bytes,
             archive: handle::archive_view(&standing, self.archivist.health()),
+            shortage: self.room.shortage(),
         })
     }
 }

@@ -108,7 +108,7 @@ impl Client {
 /// What an answer that is not the one hoped for says: only a refusal that promises so means that nothing was done.
 fn not_done(answer: &Answer) -> Reply {
     match (answer.status, answer.body["code"].as_str()) {
-        (503, Some("no_leader" | "unavailable" | "overloaded")) | (429, _) => Reply::Refused,
+        (503, Some("no_leader" | "unavailable" | "overloaded" | "storage_low")) | (429, _) => Reply::Refused,
         (500..=599, _) => Reply::Unknown,
         _ => panic!("an answer that no client of a scenario provokes: {answer:?}"),
     }

@@ -22,6 +22,16 @@ impl SmallDisk {
         let _ = Command::new("dd").args(["if=/dev/zero", &ballast, "bs=4k"]).output().unwrap();
     }
 
+    /// Fills it so that so many mebibytes are left.
+    pub(crate) fn fill_but(&self, mebibytes: u64) {
+        let df = Command::new("df").args(["--output=avail", "-B1M"]).arg(&self.0).output().unwrap();
+        let said = String::from_utf8(df.stdout).unwrap();
+        let free: u64 = said.lines().last().unwrap().trim().parse().unwrap();
+        assert!(free > mebibytes, "only {free} MiB are free");
+        let ballast = format!("of={}", self.ballast().display());
+        run("dd", &["if=/dev/zero", &ballast, "bs=1M", &format!("count={}", free - mebibytes)]);
+    }
+
     /// Makes room again.
     pub(crate) fn empty(&self) {
         std::fs::remove_file(self.ballast()).unwrap();
