@@ -12,6 +12,7 @@ mod cluster;
 mod disk_room;
 mod front_desk;
 mod guardian;
+mod histories;
 mod key_keeper;
 mod overload;
 mod prover_pool;
