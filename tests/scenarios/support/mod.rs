@@ -1,5 +1,6 @@
 //! What the scenarios share: a network of namespaces, processes in it, a cluster of them, clients, and the checks at the end.
 
+mod archived;
 pub(crate) mod checks;
 pub(crate) mod client;
 pub(crate) mod cluster;
