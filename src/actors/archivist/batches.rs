@@ -38,6 +38,8 @@ pub(super) struct Rounded {
     pub(super) claimed: Option<Claimed>,
     /// When the archive is to be claimed anew or looked at next, where this round did so or could not.
     pub(super) look_in: Option<Duration>,
+    /// Whether the archive was claimed, whatever became of the round then.
+    pub(super) was_claimed: bool,
     /// Whether there is more to write.
     pub(super) has_more: bool,
     pub(super) end: End,
@@ -114,7 +116,9 @@ impl Parts {
             None => {
                 rounded.look_in = Some(LOOK_EVERY);
                 rounded.end = End::Good;
-                self.claim(archive, term).await?
+                let claimed = self.claim(archive, term).await?;
+                rounded.was_claimed = true;
+                claimed
             }
         };
         let (claimed, has_more) = self.write(archive, term, claimed, round.batch_max, rounded).await?;

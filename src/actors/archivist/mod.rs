@@ -164,7 +164,8 @@ impl Archivist {
         if let Some(look_in) = rounded.look_in {
             self.look_at = now + look_in;
         }
-        self.tell(&rounded.end);
+        let is_reached = rounded.was_claimed && matches!(rounded.end, End::Hindered(_));
+        self.tell(if is_reached { &End::Good } else { &rounded.end });
         if term == self.term {
             self.tell_hindrance(&rounded.end);
         }
