@@ -7,7 +7,7 @@ use bellman::groth16::{Parameters, generate_random_parameters};
 use bellman::{Circuit, ConstraintSystem, SynthesisError};
 use blst::blst_fr;
 use blstrs::{Bls12, Scalar};
-use ff::Field;
+use ff::{Field, PrimeField};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{OsRng, SeedableRng};
 use rayon::ThreadPoolBuilder;

@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_cannot_be_looked_at_stays_as_it_was_seen_and_without_a_floor_nobody_looks() {
-        let seen = [Some(700), None, Some(850), None, Some(900), None];
+        let seen: [Option<u64>; 6] = [Some(700), None, Some(850), None, Some(900), None];
         let expected = [Some(700), Some(700), Some(850), Some(850), None, None];
         let shared = Shared { free_bytes_min: 800, short: AtomicU64::new(ENOUGH) };
         for (seen, expected) in seen.into_iter().zip(expected) {

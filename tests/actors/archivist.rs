@@ -2,9 +2,8 @@
 
 use crate::postgres::{Postgres, Stop};
 use crate::support::{
-    LIMIT, LONG_LEASE, Options, Rig, Scripted, Worker, poll_until, quick_policy, submission, uncached,
+    LONG_LEASE, Options, Rig, Scripted, Worker, poll_until, quick_policy, submission, uncached,
 };
-use std::collections::BTreeMap;
 use std::time::Duration;
 use zkpnet::actors::archivist::ArchiveParts;
 use zkpnet::actors::tasks::messages::{

@@ -148,7 +148,7 @@ fn store_altered_key(folder: &Path) -> KeyStore {
     let manifest = whole.list().unwrap().remove(0);
     let mut bytes = Vec::new();
     whole.load(&manifest.proving_key).unwrap().write(&mut bytes).unwrap();
-    let mut parameters = Parameters::read(&bytes[..], false).unwrap();
+    let mut parameters = Parameters::<blstrs::Bls12>::read(&bytes[..], false).unwrap();
     let other = parameters.h[1];
     Arc::make_mut(&mut parameters.h)[0] = other;
     bytes.clear();
