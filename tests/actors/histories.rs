@@ -6,7 +6,7 @@
 //! so that at any moment some tasks are in the one place, some in the other and some in both.
 
 use crate::postgres::{PASSWORD, Postgres, PostgresOptions};
-use crate::support::{Options, Rig, Worker, quick_policy};
+use crate::support::{Options, Rig, Worker, poll_until, quick_policy};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use zkpnet::archive::{ArchiveStore, RetentionRules};
 use zkpnet::ledger::{
     ArchivePolicy, Attempt, CacheUse, Circuit, CircuitId, Command, Digest, FailureCause, FailureKind,
     Incarnation, Ledger, LogIndex, LogPosition, NewTask, Policy, Priority, ProvenResult, Rejection, Reply,
-    Task, TaskFilter, TaskId, TaskStatus, TenantId, Term, UnixMillis, WorkerId,
+    Task, TaskFilter, TaskId, TaskState, TaskStatus, TenantId, Term, UnixMillis, WorkerId,
 };
 
 const CASES: u32 = 6;
@@ -135,6 +135,21 @@ fn archived(task: &Task) -> Task {
     Task { fingerprint: Digest([0; 32]), idempotency_keys: Vec::new(), ..task.clone() }
 }
 
+/// When something happened to it last.
+fn newest_time(task: &Task) -> UnixMillis {
+    let ended = match &task.state {
+        TaskState::Completed { at, .. } | TaskState::Failed { at, .. } | TaskState::Cancelled { at, .. } => {
+            Some(*at)
+        }
+        TaskState::Pending { .. } | TaskState::Leased(_) => None,
+    };
+    let attempts = task.attempts.iter().flat_map(|attempt| {
+        let end = attempt.end.as_ref().map(|(at, _)| *at);
+        [Some(attempt.granted_at), attempt.started_at, end]
+    });
+    attempts.chain([ended]).flatten().fold(task.created_at, UnixMillis::max)
+}
+
 struct World {
     rig: Rig,
     /// Forgets nothing.
@@ -165,6 +180,18 @@ impl World {
         let options = Options { policy, archive: Some(archive), preload: &[], ..Options::default() };
         let rig = Rig::single_with(folder, Worker::None, options).await;
         rig.ledger_says("the archive is in force", |ledger| ledger.archive().policy.map(drop)).await;
+        // The schema is there, the cursor claimed, and what is in neither is known to be nowhere.
+        poll_until("the archive answers", async || {
+            let rows = brake.query("SELECT 1 FROM archive_cursor", &[]).await.ok()?;
+            let request = GetTask {
+                tenant: TenantId::DEFAULT,
+                task: TaskId(Uuid::now_v7()),
+                consistency: Consistency::Linearizable,
+            };
+            let unknown = rig.tasks.get(request).await;
+            (rows.len() == 1 && matches!(unknown, Err(TaskError::UnknownTask(_)))).then_some(())
+        })
+        .await;
         let now = UnixMillis(rig.node.now().0 + AHEAD_MS);
         let mut world =
             Self { rig, model: Ledger::default(), log: 0, now, tasks: Vec::new(), brake, is_held: false };
@@ -198,8 +225,27 @@ impl World {
     /// Tells both, which must decide alike.
     async fn tell(&mut self, command: Command) -> Result<Reply, Rejection> {
         let decided = self.rig.node.propose(command.clone()).await.unwrap().reply;
+        let command = self.as_it_was_timed(command);
         assert_eq!(self.tell_model(&command), decided, "{command:?}");
         decided
+    }
+
+    /// The command with the time that the node's ledger gave it: what the node proposes by itself may have moved that one's clock
+    /// on, and the model hears nothing of it.
+    fn as_it_was_timed(&self, mut command: Command) -> Command {
+        let (task, at) = match &mut command {
+            Command::SubmitTask(new) => (new.id, &mut new.at),
+            Command::CancelTask { task, at, .. }
+            | Command::GrantLease { task, at, .. }
+            | Command::StartAttempt { task, at, .. }
+            | Command::ReturnLease { task, at, .. }
+            | Command::CompleteTask { task, at, .. }
+            | Command::FailAttempt { task, at, .. } => (*task, at),
+            _ => return command,
+        };
+        let newest = self.rig.raft.with_ledger(|ledger| ledger.task(task).map(newest_time));
+        *at = newest.map_or(*at, |newest| newest.max(*at));
+        command
     }
 
     async fn act(&mut self, op: &Op) {

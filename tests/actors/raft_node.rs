@@ -7,7 +7,7 @@ use zkpnet::actors::ask::AskError;
 use zkpnet::actors::events::{Committed, Completeness, Leadership, LeadershipChanged, Subscriber};
 use zkpnet::actors::raft_node::QueryError;
 use zkpnet::actors::tasks::messages::{Consistency, GetTask, TaskError};
-use zkpnet::ledger::{Command, Ledger, TaskId, TaskStatus, TenantId};
+use zkpnet::ledger::{Command, Event, Ledger, TaskId, TaskStatus, TenantId};
 use zkpnet::raft::ProposeError;
 
 type Heard<T> = Arc<Mutex<Vec<T>>>;
@@ -73,8 +73,16 @@ async fn a_listener_whose_mailbox_was_full_is_told_of_the_gap_once_it_has_room()
     rig.node.subscribe(subscriber).unwrap();
     poll_until("it hears who leads", async || leaders.lock().unwrap().pop()).await;
     *is_full.lock().unwrap() = true;
+    // Behind it is one whose mailbox has room: when that one has heard, the first was told in vain.
+    let (behind, _, heard) = listener(&Arc::default());
+    rig.node.subscribe(behind).unwrap();
     let task = rig.submit(1).await;
-    rig.node.local(|_: &Ledger| ()).await.unwrap();
+    let is_submission = |event: &Event| matches!(event, Event::TaskSubmitted { .. });
+    poll_until("the news is told", async || {
+        let mut heard = heard.lock().unwrap();
+        heard.drain(..).find(|committed| committed.events.iter().any(is_submission))
+    })
+    .await;
     *is_full.lock().unwrap() = false;
     let first = poll_until("it hears of a gap", async || {
         let mut news = news.lock().unwrap();

@@ -155,11 +155,11 @@ fn haproxy_passes_over_a_gateway_that_is_gone_and_no_request_fails() {
     until_answered_by(&haproxy.api, &["second"]);
 }
 
-/// Waits until a write is taken by this one.
+/// Waits until so many writes in a row are taken by this one: HAProxy counts a server as good until its first check has failed.
 fn until_written_to(client: &Client, name: &str) {
     poll_until(&format!("writes reach {name}"), || {
-        let answer = submit(client);
-        (answer.status == 200 && answer.body == name).then_some(())
+        let is_taken = |answer: Answer| answer.status == 200 && answer.body == name;
+        (0..IN_A_ROW).all(|_| is_taken(submit(client))).then_some(())
     });
 }
 
