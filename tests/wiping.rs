@@ -159,7 +159,7 @@ fn a_proof_overwrites_all_memory_that_it_gives_back() {
             }
             for threads in [1, 2] {
                 let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let prove = || drop(prover.prove(circuit.clone(), &mut OsRng, &Stop::new()).unwrap());
+                let prove = || prover.prove(circuit.clone(), &mut OsRng, &Stop::new()).map(|_| ()).unwrap();
                 // What is made once for all proofs is no proof's.
                 pool.install(prove);
                 let found = pool.install(|| found_in(&LOOKS_FOR_ANYTHING, prove));

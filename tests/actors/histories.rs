@@ -287,9 +287,9 @@ impl World {
             fingerprint: Digest([number; 32]),
             idempotency_key: None,
             cache: CacheUse::Bypassed,
-            summary: (number % 3 == 0).then(|| format!("number {number}").into()),
+            summary: number.is_multiple_of(3).then(|| format!("number {number}").into()),
             priority,
-            deadline_ms: (number % 4 == 0).then_some(3_600_000),
+            deadline_ms: number.is_multiple_of(4).then_some(3_600_000),
             // A failure of the second kind is then the last.
             max_attempts: Some(1),
             at: self.now,

@@ -184,7 +184,7 @@ async fn questions_that_use_every_connection_for_them_keep_no_batch_waiting_and_
     let before = connections();
     let busy = store.task(TenantId::DEFAULT, task.id).await;
     assert!(matches!(busy, Err(ArchiveError::Busy { .. })), "{busy:?}");
-    store.write_batch(&claim, 0, &items(0, &[task.clone()])).await.unwrap();
+    store.write_batch(&claim, 0, &items(0, std::slice::from_ref(&task))).await.unwrap();
     assert!(!slow.is_finished(), "the batch waited for the question");
     slow.await.unwrap().unwrap();
     assert!(store.task(TenantId::DEFAULT, task.id).await.unwrap().is_some());
