@@ -248,11 +248,14 @@ async fn look(raft: &RaftNodeHandle, fleet: Arc<[FleetMember]>, policy: Policy) 
     let now = raft.now();
     let question = move |ledger: &Ledger| {
         let next_sweep = ledger.next_sweep_at();
+        let placements = ledger.place(&fleet, now, ROUND_MAX);
+        // While something can be placed there is no use for them.
+        let vacancies = if placements.is_empty() { ledger.vacancies(&fleet, now) } else { BTreeMap::new() };
         Look {
             is_in_force: *ledger.policy() == policy,
             is_due: next_sweep.is_some_and(|due| due <= now),
-            placements: with_waits(ledger, ledger.place(&fleet, now, ROUND_MAX), now),
-            vacancies: ledger.vacancies(&fleet, now),
+            placements: with_waits(ledger, placements, now),
+            vacancies,
             next: [ledger.next_backoff_end(), next_sweep].into_iter().flatten().min(),
         }
     };
