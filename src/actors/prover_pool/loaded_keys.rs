@@ -82,7 +82,7 @@ impl LoadedKeys {
         if self.tables_bytes_max == 0 || self.being_made.is_some() || !has_time_come {
             return None;
         }
-        // Others lose only what would be of use: if all that they may lose is not enough for two tables, they lose nothing.
+        // Others lose only what would be of use: if all that they may lose is not enough for any, they lose nothing.
         let may_lose = |loaded: &Loaded| 2 * loaded.proofs < proofs;
         let lost =
             self.keys.values().filter(|loaded| may_lose(loaded)).map(|loaded| loaded.key.tables_bytes());
@@ -267,10 +267,11 @@ mod tests {
         let (first, second) = (key("merkle-poseidon-4"), key("merkle-poseidon-8"));
         let mut loaded = loaded(&[&first, &second]);
         // Enough for either, and nothing is left when the first has its tables.
-        loaded.tables_bytes_max = 5 << 20;
-        while first.1.tables_bytes_for(loaded.tables_bytes_max) < loaded.tables_bytes_max {
-            loaded.tables_bytes_max = first.1.tables_bytes_for(loaded.tables_bytes_max);
-        }
+        let (of_first, of_second) =
+            (|max| first.1.tables_bytes_for(max), |max| second.1.tables_bytes_for(max));
+        let fits_one = |max: &u64| of_second(*max) > 0 && of_second(max - of_first(*max)) == 0;
+        loaded.tables_bytes_max = (1..64).map(|step| step << 18).find(fits_one).unwrap();
+        assert!(of_first(loaded.tables_bytes_max) > 0);
         let have = || [&first, &second].map(|(_, key)| key.tables_bytes() > 0);
         prove(&mut loaded, &first, 20);
         assert_eq!(have(), [true, false]);

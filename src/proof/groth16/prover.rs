@@ -245,9 +245,9 @@ impl Prover {
             (&self.l, &parameters.l),
         ];
         for (bases, points) in of_g1 {
-            bases.make_tables(points, self.instructions, share(bases.bytes().0), pause);
+            bases.make_tables(points, self.instructions, share(bases.bytes_of_points()), pause);
         }
-        let of_g2 = share(self.b_g2.bytes().0);
+        let of_g2 = share(self.b_g2.bytes_of_points());
         self.b_g2.make_tables(&parameters.b_g2, self.instructions, of_g2, pause);
     }
 
@@ -255,14 +255,17 @@ impl Prover {
     pub fn tables_bytes_for(&self, bytes_max: u64) -> u64 {
         let share = self.table_shares(bytes_max);
         let of_g1 = [&self.a, &self.b_g1, &self.h, &self.l];
-        let of_g1: u64 = of_g1.map(|bases| bases.tables_bytes_for(share(bases.bytes().0))).iter().sum();
-        of_g1 + self.b_g2.tables_bytes_for(share(self.b_g2.bytes().0))
+        let of_g1: u64 =
+            of_g1.map(|bases| bases.tables_bytes_for(share(bases.bytes_of_points()))).iter().sum();
+        of_g1 + self.b_g2.tables_bytes_for(share(self.b_g2.bytes_of_points()))
     }
 
-    /// Each query gets its share of the bytes that all points take: a point of G2 takes and costs more than one of G1.
+    /// Each query gets its share of the bytes that all points take without their images: a point of G2 takes and costs more than one
+    /// of G1.
     fn table_shares(&self, bytes_max: u64) -> impl Fn(u64) -> u64 + use<> {
-        let (points, _) = self.point_bytes();
-        move |plain| (u128::from(bytes_max) * u128::from(plain) / u128::from(points.max(1))) as u64
+        let of_g1: u64 = [&self.a, &self.b_g1, &self.h, &self.l].map(Bases::bytes_of_points).iter().sum();
+        let all = of_g1 + self.b_g2.bytes_of_points();
+        move |points| (u128::from(bytes_max) * u128::from(points) / u128::from(all.max(1))) as u64
     }
 
     /// Lets go of the tables. Proofs that run keep them to their end.
@@ -327,7 +330,7 @@ impl Prover {
         self.point_bytes().1
     }
 
-    /// What the points hold, and their tables.
+    /// What the points hold with their images, and their tables.
     fn point_bytes(&self) -> (u64, u64) {
         let of_g1 = [&self.a, &self.b_g1, &self.h, &self.l].map(Bases::bytes);
         of_g1.into_iter().fold(self.b_g2.bytes(), |sum, of| (sum.0 + of.0, sum.1 + of.1))

@@ -2,13 +2,15 @@
 //!
 //! Buckets are numbered through all sets: set s owns the `2^(c-1)` numbers from `s · 2^(c-1)`, and a digit of magnitude m falls
 //! into bucket m - 1 of its set. Without tables a window is a set; with tables of `2^(c S j)` times the bases, window
-//! `j S + s` falls into set s with the points of table j.
+//! `j S + s` falls into set s with the points of table j. Where scalars are cut into parts, a table holds an image of each base for
+//! each part, and the parts fall into the same sets.
 //!
 //! Digits and their order are the scalars in another form, and are overwritten when they are dropped.
 
 use super::super::memory::MemoryBound;
 use super::adder::Operand;
 use super::digits::{Cutter, Integer, Signed};
+use super::endomorphism::Parts;
 use crate::proof::wiped::Wiped;
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,12 +23,25 @@ const CHUNK_SCALARS_MIN: usize = 1024;
 pub(super) struct Layout {
     /// Bits of a digit, c.
     pub(super) digit_bits: u32,
-    /// Digits of the longest scalar.
+    /// Parts that scalars are cut into.
+    pub(super) parts: Parts,
+    /// Digits of the longest part.
     pub(super) windows: u32,
     /// Sets of buckets, S.
     pub(super) sets: u32,
-    /// Points of a table.
+    /// Bases, each of which is in a table once for every image.
     pub(super) bases: u32,
+    /// Images of a base in a table: as many as parts, or a multiple of that.
+    pub(super) images: u32,
+}
+
+/// Where the digits of one window of one part go.
+#[derive(Clone, Copy)]
+struct Column {
+    /// The first bucket.
+    bucket: usize,
+    /// The place of the first base's image.
+    point: u32,
 }
 
 impl Layout {
@@ -38,13 +53,31 @@ impl Layout {
         self.buckets_per_set() * self.sets as usize
     }
 
+    /// Digits of the longest scalar.
+    pub(super) fn digits(&self) -> usize {
+        (self.parts.count() * self.windows) as usize
+    }
+
+    /// The columns in the order of [`Members::digits`].
+    fn columns(&self) -> impl Iterator<Item = Column> + use<> {
+        let layout = *self;
+        let windows = move |part: u32| (0..layout.windows).map(move |window| layout.column(part, window));
+        (0..self.parts.count()).flat_map(windows)
+    }
+
+    fn column(&self, part: u32, window: u32) -> Column {
+        let (table, set) = (window / self.sets, window % self.sets);
+        let image = table * self.images + part * (self.images / self.parts.count());
+        Column { bucket: set as usize * self.buckets_per_set(), point: image * self.bases }
+    }
+}
+
+impl Column {
     /// The bucket and the operand of one digit; none for zero.
     #[inline]
-    fn place(&self, base: u32, window: u32, digit: i32) -> Option<(usize, Operand)> {
-        let magnitude = digit.unsigned_abs() as usize;
-        let (table, set) = (window / self.sets, window % self.sets);
-        let bucket = (set as usize * self.buckets_per_set() + magnitude).checked_sub(1)?;
-        (magnitude > 0).then(|| (bucket, Operand::new(table * self.bases + base, digit < 0)))
+    fn place(self, base: u32, digit: i32) -> Option<(usize, Operand)> {
+        let bucket = (self.bucket + digit.unsigned_abs() as usize).checked_sub(1)?;
+        (digit != 0).then(|| (bucket, Operand::new(self.point + base, digit < 0)))
     }
 }
 
@@ -65,7 +98,7 @@ struct Chunk {
 struct Members {
     /// Bases whose scalar has more than one digit.
     long: Wiped<u32>,
-    /// Their digits, window by window.
+    /// Their digits, part by part and window by window.
     digits: Wiped<i32>,
     /// Base and digit of the scalars that have one.
     short: Wiped<(u32, i32)>,
@@ -75,8 +108,7 @@ struct Members {
 pub(super) fn sort_bound(layout: &Layout, scalars: usize) -> MemoryBound {
     let of_scalar = size_of::<u32>() + size_of::<(u32, i32)>() + size_of::<Signed>();
     let of_digit = size_of::<i32>() + size_of::<Operand>();
-    let whole =
-        scalars * (of_scalar + layout.windows as usize * of_digit) + layout.buckets() * size_of::<u32>();
+    let whole = scalars * (of_scalar + layout.digits() * of_digit) + layout.buckets() * size_of::<u32>();
     MemoryBound { whole: whole as u64, each_thread: (layout.buckets() * size_of::<u32>()) as u64 }
 }
 
@@ -165,9 +197,14 @@ impl Members {
                 }
             }
         }
-        let mut digits = Wiped::blanks(0, long.len() * layout.windows as usize);
+        let mut digits = Wiped::blanks(0, long.len() * layout.digits());
         for (i, scalar) in long.iter().enumerate() {
-            cutter.cut(scalar, |window, digit| digits[window as usize * long.len() + i] = digit);
+            layout.parts.split(scalar, |part, scalar| {
+                let first = part * layout.windows;
+                cutter.cut(scalar, |window, digit| {
+                    digits[(first + window) as usize * long.len() + i] = digit;
+                });
+            });
         }
         Members { long: bases, digits, short: of_one }
     }
@@ -175,15 +212,16 @@ impl Members {
     /// Calls `put` with the bucket and the operand of every digit but the zeros.
     #[inline]
     fn for_each(&self, layout: &Layout, mut put: impl FnMut(usize, Operand)) {
+        let lowest = layout.column(0, 0);
         for (base, digit) in &*self.short {
-            layout.place(*base, 0, *digit).into_iter().for_each(|(bucket, operand)| put(bucket, operand));
+            lowest.place(*base, *digit).into_iter().for_each(|(bucket, operand)| put(bucket, operand));
         }
         if self.long.is_empty() {
             return;
         }
-        for (window, digits) in self.digits.chunks(self.long.len()).enumerate() {
+        for (column, digits) in layout.columns().zip(self.digits.chunks(self.long.len())) {
             for (base, digit) in self.long.iter().zip(digits) {
-                if let Some((bucket, operand)) = layout.place(*base, window as u32, *digit) {
+                if let Some((bucket, operand)) = column.place(*base, *digit) {
                     put(bucket, operand);
                 }
             }

@@ -1,7 +1,10 @@
 //! Scalars as signed digits, and the choice of how many bits a digit has.
 //!
 //! A scalar s above half the order is taken as -(r - s), so that -1 is as cheap as 1; then s = Σ d_w 2^(c w) with digits
-//! between -2^(c-1) and 2^(c-1). A digit is the number of a bucket, its sign that of the point that falls into it.
+//! between -2^(c-1) and 2^(c-1). A digit is the number of a bucket, its sign that of the point that falls into it. A scalar is
+//! cut into digits as a whole, or in parts, each of which belongs to another multiple of the point ([`endomorphism`](super::endomorphism)).
+
+use super::endomorphism::Parts;
 
 /// A scalar as a canonical little-endian integer below the order r.
 pub(crate) type Integer = [u64; 4];
@@ -15,9 +18,9 @@ const HALF_ORDER: Integer =
     [0x7fff_ffff_8000_0000, 0xa9de_d201_7fff_2dff, 0x199c_ec04_04d0_ec02, 0x39f6_d3a9_94ce_bea4];
 
 /// Bits of the largest magnitude, half the order.
-pub(super) const MAGNITUDE_BITS: u32 = 254;
+const MAGNITUDE_BITS: u32 = Parts::One.bits();
 
-/// Narrowest digit: the bound of [`window_count`] on the topmost digit holds from here on.
+/// Narrowest digit: the bound of [`full_windows`] on the topmost digit holds from here on.
 pub(super) const DIGIT_BITS_MIN: u32 = 5;
 /// Widest digit: beyond, buckets outgrow caches and gain nothing up to 2^24 scalars.
 pub(super) const DIGIT_BITS_MAX: u32 = 17;
@@ -37,6 +40,16 @@ impl Signed {
         let negative = exceeds(scalar, &HALF_ORDER);
         let magnitude = if negative { difference(&ORDER, scalar) } else { *scalar };
         Signed { magnitude, negative }
+    }
+
+    /// A scalar's part: `value`, or its negative.
+    #[inline]
+    pub(super) fn of(value: i128, is_negated: bool) -> Signed {
+        let magnitude = value.unsigned_abs();
+        Signed {
+            magnitude: [magnitude as u64, (magnitude >> 64) as u64, 0, 0],
+            negative: (value < 0) != is_negated,
+        }
     }
 
     /// Bits of the magnitude: 0 for zero, 254 at most.
@@ -77,8 +90,17 @@ impl Lengths {
     /// So many scalars of full length. Others may be cut into more digits each, if a few long ones are among many short ones; their
     /// buckets are fewer by more than that.
     pub(super) fn full(scalars: usize) -> Lengths {
+        Lengths::uniform(scalars, MAGNITUDE_BITS)
+    }
+
+    /// So many scalars of any length, for each length that there is.
+    pub(super) fn uniforms(scalars: usize) -> impl Iterator<Item = Lengths> {
+        (1..=MAGNITUDE_BITS).map(move |bits| Lengths::uniform(scalars, bits))
+    }
+
+    fn uniform(scalars: usize, bits: u32) -> Lengths {
         let mut counts = [0; MAGNITUDE_BITS as usize + 1];
-        counts[MAGNITUDE_BITS as usize] = scalars as u32;
+        counts[bits as usize] = scalars as u32;
         Lengths(counts)
     }
 
@@ -92,40 +114,68 @@ impl Lengths {
         (0..=MAGNITUDE_BITS).rev().find(|bits| self.0[*bits as usize] > 0).unwrap_or(0)
     }
 
-    /// Points that fall into buckets with digits of `digit_bits`: about one for each digit of each scalar.
-    pub(super) fn additions(&self, digit_bits: u32) -> u64 {
-        let digits = |bits: u32| u64::from((bits + 1).div_ceil(digit_bits));
-        (1..=MAGNITUDE_BITS).map(|bits| u64::from(self.0[bits as usize]) * digits(bits)).sum()
+    /// Whether no scalar is other than zero.
+    pub(super) fn are_all_zero(&self) -> bool {
+        self.longest() == 0
     }
 
-    /// The digits' width that costs least.
-    pub(super) fn digit_bits(&self) -> u32 {
-        let longest = self.longest();
-        let cost = |digit_bits: u32| {
-            let windows = u64::from(window_count(longest, digit_bits));
-            self.additions(digit_bits) + windows * bucket_cost(digit_bits)
+    /// Points that fall into buckets: about one for each digit of each scalar. All parts but the topmost count as full.
+    fn additions(&self, parts: Parts, digit_bits: u32) -> u64 {
+        let of_full = u64::from((parts.bits() + 1).div_ceil(digit_bits));
+        let digits = |bits: u32| {
+            let bits = bits.min(parts.count() * parts.bits());
+            let rest = bits % parts.bits();
+            let of_rest = if rest == 0 { 0 } else { (rest + 1).div_ceil(digit_bits) };
+            u64::from(bits / parts.bits()) * of_full + u64::from(of_rest)
         };
-        (DIGIT_BITS_MIN..=DIGIT_BITS_MAX).min_by_key(|bits| cost(*bits)).unwrap_or(DIGIT_BITS_MIN)
+        // Most lengths do not occur, and digits take divisions.
+        let counts = (0..).zip(self.0).skip(1).filter(|(_, count)| *count > 0);
+        counts.map(|(bits, count)| u64::from(count) * digits(bits)).sum()
     }
 
-    /// Windows that the longest scalar needs.
-    pub(super) fn windows(&self, digit_bits: u32) -> u32 {
-        window_count(self.longest(), digit_bits)
+    /// What a multiplication costs, in additions in batches, if there are so many sets of buckets or as many as windows if these are fewer.
+    pub(super) fn cost(&self, parts: Parts, digit_bits: u32, sets: u32) -> u64 {
+        let sets = u64::from(sets.min(self.windows(parts, digit_bits)));
+        self.additions(parts, digit_bits) + sets * bucket_cost(digit_bits)
+    }
+
+    /// The parts, of `parts_max` at most, and the digits' width that cost least where every window has a set of its own.
+    pub(super) fn cheapest(&self, parts_max: Parts) -> (Parts, u32) {
+        // Of equal ones the first: fewer parts for scalars that have but one.
+        let ways = Parts::ALL.into_iter().filter(|parts| parts.count() <= parts_max.count());
+        let ways = ways.flat_map(|parts| (DIGIT_BITS_MIN..=DIGIT_BITS_MAX).map(move |bits| (parts, bits)));
+        ways.min_by_key(|(parts, bits)| self.cost(*parts, *bits, u32::MAX))
+            .unwrap_or((Parts::One, DIGIT_BITS_MIN))
+    }
+
+    /// Windows that the longest part needs.
+    pub(super) fn windows(&self, parts: Parts, digit_bits: u32) -> u32 {
+        let longest = self.longest();
+        if longest < parts.bits() {
+            window_count(longest, digit_bits)
+        } else {
+            full_windows(parts, digit_bits)
+        }
     }
 }
 
 /// What summing up one window's buckets costs, in additions in batches: two for each bucket (its row and its column), and the
 /// running sums over rows and columns, whose projective additions cost about ten each.
-pub(super) fn bucket_cost(digit_bits: u32) -> u64 {
+fn bucket_cost(digit_bits: u32) -> u64 {
     let buckets = 1u64 << (digit_bits - 1);
     2 * buckets + 4 * 10 * (1 << (digit_bits / 2))
 }
 
-/// Windows of `digit_bits` for magnitudes of `bits`. The topmost digit must not pass 2^(c-1) with the carry from below: a bit
-/// to spare does it, and for 254 bits (half the order is 0.906 · 2^254) none is needed from five-bit digits on.
-pub(super) const fn window_count(bits: u32, digit_bits: u32) -> u32 {
-    let spare = if bits == MAGNITUDE_BITS { 1 } else { 2 };
-    if bits == 0 { 0 } else { (bits + spare).div_ceil(digit_bits) }
+/// Windows of `digit_bits` for any magnitudes of `bits`. The topmost digit must not pass 2^(c-1) with the carry from below: two
+/// bits to spare do it.
+const fn window_count(bits: u32, digit_bits: u32) -> u32 {
+    if bits == 0 { 0 } else { (bits + 2).div_ceil(digit_bits) }
+}
+
+/// Windows of `digit_bits` for all parts of all scalars. W windows hold what is below 2^(cW-1) (1 - 1/(2^c - 1)), which with c = 5
+/// is 0.967 · 2^(cW-1): the magnitudes are at most 0.906 · 2^254, 0.673 · 2^127 and 0.821 · 2^63, so that one bit to spare does it.
+pub(super) const fn full_windows(parts: Parts, digit_bits: u32) -> u32 {
+    (parts.bits() + 1).div_ceil(digit_bits)
 }
 
 /// Cuts magnitudes into digits. All digits of a scalar come from one addition: `Σ 2^(c-1) 2^(c w)` is added to it, and then

@@ -2,7 +2,8 @@
 //!
 //! Pippenger's bucket method with signed digits ([`digits`]): buckets are filled by a counting sort ([`buckets`]) and summed as trees
 //! of affine additions that share inversions ([`sum`]), eight at a time where the processor can (`vector`), one at a time
-//! elsewhere ([`portable`]); a set of buckets is then summed by rows and columns ([`reduce`]), again in batches.
+//! elsewhere ([`portable`]); scalars are cut into parts that belong to cheap multiples of the points and share buckets
+//! ([`endomorphism`]); a set of buckets is then summed by rows and columns ([`reduce`]), again in batches.
 //!
 //! Runs on the threads of the rayon pool that it is called in. Time depends on the scalars, on how many are zero, small or
 //! large: that is what makes boolean witnesses cheap, and why this does not claim to run in constant time.
@@ -10,6 +11,7 @@
 mod adder;
 mod buckets;
 mod digits;
+mod endomorphism;
 mod multiply;
 mod portable;
 mod reduce;
@@ -20,10 +22,11 @@ mod vector;
 use self::adder::Adder;
 pub(crate) use self::digits::Integer;
 use self::digits::Lengths;
+use self::endomorphism::Endomorphic;
 pub(crate) use self::multiply::BASES_MAX;
 use self::multiply::Tables;
 use self::portable::Portable;
-use super::arith::curve::{Curve, G1, G2};
+use super::arith::curve::{G1, G2};
 use super::memory::MemoryBound;
 use group::Group;
 use rayon::prelude::{ParallelIterator, ParallelSlice};
@@ -33,7 +36,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 const CHUNK_SCALARS: usize = 4096;
 
 /// A curve with an adder for this machine's processor.
-pub(crate) trait MsmCurve: Curve + Sized {
+pub(crate) trait MsmCurve: Endomorphic + Sized {
     /// The adder that wants special instructions.
     type Fast: Adder<Self>;
     /// It, if the processor has them.
@@ -113,8 +116,8 @@ impl<C: MsmCurve> Bases<C> {
     }
 
     /// Computes multiples of the points, of `bytes_max` at most, that make later multiplications cheaper. They cost as much
-    /// as some multiplications do; `pause` is called after each few milliseconds of a thread's work. Nothing happens if two tables
-    /// do not fit.
+    /// as some multiplications do; `pause` is called after each few milliseconds of a thread's work. Nothing happens if they would
+    /// save next to nothing.
     pub(crate) fn make_tables(
         &self,
         points: &[C::Affine],
@@ -146,7 +149,15 @@ impl<C: MsmCurve> Bases<C> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Bytes that the points hold, and the tables.
+    /// Bytes of the points themselves, without their images: a measure of what tables of them take.
+    pub(crate) fn bytes_of_points(&self) -> u64 {
+        match &self.plain {
+            Form::Portable(plain) => plain.bytes_of_bases(),
+            Form::Fast(plain) => plain.bytes_of_bases(),
+        }
+    }
+
+    /// Bytes that the points hold with their images, and the tables.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         (self.plain.bytes(), self.tables().map_or(0, |tables| tables.bytes()))
     }
@@ -186,7 +197,7 @@ impl<C: MsmCurve> Held<'_, C> {
             .par_chunks(CHUNK_SCALARS)
             .map(|scalars| Lengths::of(scalars.iter()))
             .reduce(|| Lengths::of([].iter()), |a, b| a.merged(&b));
-        if lengths.additions(1) == 0 {
+        if lengths.are_all_zero() {
             return C::Projective::identity();
         }
         let tables = self.tables.as_deref().filter(|tables| tables.cost(&lengths) < plain.cost(&lengths));

@@ -1,18 +1,18 @@
 //! One multi-scalar multiplication, from scalars to the sum, over one form of the bases.
 
-use super::super::arith::curve::Curve;
 use super::super::memory::MemoryBound;
 use super::adder::{Adder, Operand, SOURCES_MAX};
 use super::buckets::{self, Layout, Sorted};
-use super::digits::{DIGIT_BITS_MIN, Integer, Lengths, MAGNITUDE_BITS, bucket_cost, window_count};
+use super::digits::{DIGIT_BITS_MAX, DIGIT_BITS_MIN, Integer, Lengths, full_windows};
+use super::endomorphism::{Endomorphic, Parts};
 use super::reduce::{groups, weighted_sums};
 use super::sum::Room;
 use crate::proof::wiped::Wiped;
 use group::prime::PrimeCurveAffine;
 use group::{Curve as _, Group};
 use rayon::prelude::{
-    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, ParallelIterator, ParallelSlice,
-    ParallelSliceMut,
+    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, ParallelExtend, ParallelIterator,
+    ParallelSlice, ParallelSliceMut,
 };
 use std::mem::size_of;
 use std::ops::{AddAssign, Range};
@@ -24,14 +24,28 @@ const TASK_OPERANDS: usize = 16 << 10;
 /// Buckets that one task sums by rows and columns at least, for the same reason.
 const TASK_BUCKETS: usize = 4 << 10;
 
-/// Most bases: in the narrowest digits of all, the number of all operands fits the 32 bits that it is counted in.
-pub(crate) const BASES_MAX: usize = u32::MAX as usize / window_count(MAGNITUDE_BITS, DIGIT_BITS_MIN) as usize;
+/// Most bases: in the narrowest digits of all, the number of all operands fits the 32 bits that it is counted in, and so does, all
+/// the more, the number of all images.
+pub(crate) const BASES_MAX: usize = u32::MAX as usize / DIGITS_MAX as usize;
+
+/// Most digits of a scalar: two parts take one more than the whole, four no more than two.
+const DIGITS_MAX: u32 = Parts::Two.count() * full_windows(Parts::Two, DIGIT_BITS_MIN);
+
+const _: () = {
+    assert!(full_windows(Parts::One, DIGIT_BITS_MIN) <= DIGITS_MAX);
+    assert!(Parts::Four.count() * full_windows(Parts::Four, DIGIT_BITS_MIN) <= DIGITS_MAX);
+    assert!(Parts::Four.count() as usize * BASES_MAX < SOURCES_MAX);
+};
 
 /// Points whose multiples one task of a thread computes between two pauses, when tables are made: some milliseconds in G1.
 const TASK_MULTIPLES: usize = 64;
 
-/// Bases as one adder likes them: tables of `2^(c S j)` times the bases for j = 0, 1, …, of which there is often only the first.
-pub(super) struct Tables<C: Curve, A: Adder<C>> {
+/// Tables that save less than one in so many of a multiplication's additions are not worth their memory.
+const SAVING_ONE_IN: u64 = 32;
+
+/// Bases as one adder likes them: tables of `2^(c S j)` times the bases for j = 0, 1, …, of which there is often only the first,
+/// each with the images that the parts of scalars want.
+pub(super) struct Tables<C: Endomorphic, A: Adder<C>> {
     adder: A,
     points: Vec<A::Point>,
     bases: usize,
@@ -43,57 +57,72 @@ pub(super) struct Tables<C: Curve, A: Adder<C>> {
     bound: MemoryBound,
 }
 
-impl<C: Curve, A: Adder<C>> Tables<C, A> {
-    /// The bases alone.
+impl<C: Endomorphic, A: Adder<C>> Tables<C, A> {
+    /// The bases and their images alone.
     ///
     /// # Panics
     /// More than [`BASES_MAX`] bases, beyond what memory holds.
     pub(super) fn plain(adder: A, bases: &[C::Affine]) -> Self {
-        assert!(bases.len() <= BASES_MAX, "{} bases", bases.len());
-        let points = bases.par_iter().with_min_len(1024).map(|base| A::pack(&C::coordinates(base))).collect();
-        let infinite = (0u32..).zip(bases).filter(|(_, base)| C::coordinates(base).is_infinity());
-        let mut plain = Tables {
-            adder,
-            points,
-            bases: bases.len(),
-            infinite: infinite.map(|(i, _)| i).collect(),
-            layout: None,
-            bound: MemoryBound::default(),
-        };
+        let mut plain = Self::empty(adder, bases, None);
+        plain.append(bases, C::PARTS, 1);
         plain.bound = plain.bound_of_multiply();
         plain
     }
 
-    /// As many tables as fit into `bytes_max`; none if not even two do, or if they would not help. Calls `pause` between two pieces of
-    /// the work.
+    /// As many tables as fit into `bytes_max`; none if they would save next to nothing. Calls `pause` between two pieces of the work.
     pub(super) fn with_tables(
         adder: A,
         bases: &[C::Affine],
         bytes_max: u64,
         pause: &dyn Fn(),
     ) -> Option<Self> {
-        let layout = table_layout(bases.len(), bytes_max / size_of::<A::Point>() as u64)?;
-        let mut tables = Self::plain(adder, bases);
+        let layout = table_layout(C::PARTS, bases.len(), bytes_max / size_of::<A::Point>() as u64)?;
+        let mut tables = Self::empty(adder, bases, Some(layout));
+        tables.append(bases, layout.parts, table_count(&layout));
         let mut shifted = bases.to_vec();
-        let more = table_count(&layout) - 1;
-        tables.points.reserve_exact(more as usize * bases.len());
-        for _ in 0..more {
+        for _ in 1..table_count(&layout) {
             for piece in shifted.chunks_mut(TASK_MULTIPLES * rayon::current_num_threads()) {
                 piece.par_chunks_mut(TASK_MULTIPLES).for_each(|bases| shift::<C>(bases, &layout));
                 pause();
             }
-            tables.points.extend(shifted.iter().map(|point| A::pack(&C::coordinates(point))));
+            tables.append(&shifted, layout.parts, 1);
         }
-        tables.layout = Some(layout);
         tables.bound = tables.bound_of_multiply();
         Some(tables)
     }
 
+    fn empty(adder: A, bases: &[C::Affine], layout: Option<Layout>) -> Self {
+        assert!(bases.len() <= BASES_MAX, "{} bases", bases.len());
+        let infinite = (0u32..).zip(bases).filter(|(_, base)| C::coordinates(base).is_infinity());
+        Tables {
+            adder,
+            points: Vec::new(),
+            bases: bases.len(),
+            infinite: infinite.map(|(i, _)| i).collect(),
+            layout,
+            bound: MemoryBound::default(),
+        }
+    }
+
+    /// Adds a table of these points, and takes room for `tables` of them.
+    fn append(&mut self, points: &[C::Affine], parts: Parts, tables: u32) {
+        self.points.reserve_exact((tables * parts.count()) as usize * points.len());
+        for part in 0..parts.count() {
+            let image = |point| A::pack(&C::image_for(parts, part, &C::coordinates(point)));
+            self.points.par_extend(points.par_iter().with_min_len(1024).map(image));
+        }
+    }
+
     /// Bytes of what [`Self::with_tables`] would make of these bases.
     pub(super) fn tables_bytes_for(&self, bytes_max: u64) -> u64 {
-        let layout = table_layout(self.bases, bytes_max / size_of::<A::Point>() as u64);
-        let tables = layout.map_or(0, |layout| table_count(&layout) as usize);
-        (tables * self.bases * size_of::<A::Point>()) as u64
+        let layout = table_layout(C::PARTS, self.bases, bytes_max / size_of::<A::Point>() as u64);
+        let images = layout.map_or(0, |layout| (table_count(&layout) * layout.images) as usize);
+        (images * self.bases * size_of::<A::Point>()) as u64
+    }
+
+    /// Bytes of the bases without their images.
+    pub(super) fn bytes_of_bases(&self) -> u64 {
+        (self.bases * size_of::<A::Point>()) as u64
     }
 
     /// Bytes of the points.
@@ -104,12 +133,12 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
     /// The layout for scalars of such lengths, and what it costs in additions.
     pub(super) fn plan(&self, lengths: &Lengths) -> (Layout, u64) {
         let layout = self.layout.unwrap_or_else(|| {
-            let digit_bits = lengths.digit_bits();
-            let windows = lengths.windows(digit_bits);
-            Layout { digit_bits, windows, sets: windows, bases: self.bases as u32 }
+            let (parts, digit_bits) = lengths.cheapest(C::PARTS);
+            let windows = lengths.windows(parts, digit_bits);
+            let (bases, images) = (self.bases as u32, C::PARTS.count());
+            Layout { digit_bits, parts, windows, sets: windows, bases, images }
         });
-        let sets = u64::from(layout.sets.min(lengths.windows(layout.digit_bits)));
-        (layout, lengths.additions(layout.digit_bits) + sets * bucket_cost(layout.digit_bits))
+        (layout, lengths.cost(layout.parts, layout.digit_bits, layout.sets))
     }
 
     /// What [`Self::multiply`] takes of memory at most.
@@ -119,7 +148,7 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
 
     fn bound_of_multiply(&self) -> MemoryBound {
         let (layout, _) = self.plan(&Lengths::full(self.bases));
-        let operands = self.bases * layout.windows as usize;
+        let operands = self.bases * layout.digits();
         let parts = operands / TASK_OPERANDS + 1;
         let of_part = size_of::<A::Point>() + size_of::<Part>() + size_of::<(&Part, &mut [A::Point])>();
         let buckets = layout.buckets() * size_of::<A::Point>() + parts * of_part;
@@ -127,14 +156,19 @@ impl<C: Curve, A: Adder<C>> Tables<C, A> {
         let small = operands.min(TASK_OPERANDS);
         let large = (operands - small).min(2 * TASK_OPERANDS);
         let to_fill = Room::<C, A>::points_max(small, large);
-        // Each bucket is in one row and one column. Scalars that are all short may have wider digits, and so more buckets: these are
-        // fewer bytes than the digits of long ones, which are counted here.
-        let to_reduce = 2 * buckets_per_task(&layout);
-        let points = to_fill.max(Room::<C, A>::points_max(to_reduce, 0));
-        let room = Room::<C, A>::bytes_max(points, small.max(to_reduce) / 2);
-        let groups = to_reduce / layout.buckets_per_set() * groups(layout.buckets_per_set());
-        let of_group = size_of::<u32>() + size_of::<A::Point>() + size_of::<C::Projective>();
-        let each_thread = room + (to_reduce * size_of::<Operand>() + groups * of_group) as u64;
+        let each_thread = |layout: &Layout| {
+            // Each bucket is in one row and one column.
+            let to_reduce = 2 * buckets_per_task(layout);
+            let points = to_fill.max(Room::<C, A>::points_max(to_reduce, 0));
+            let room = Room::<C, A>::bytes_max(points, small.max(to_reduce) / 2);
+            let groups = to_reduce / layout.buckets_per_set() * groups(layout.buckets_per_set());
+            let of_group = size_of::<u32>() + size_of::<A::Point>() + size_of::<C::Projective>();
+            room + (to_reduce * size_of::<Operand>() + groups * of_group) as u64
+        };
+        // Shorter scalars may have wider digits, and so larger sets of buckets, of which a task takes whole ones. In all, these buckets are
+        // fewer bytes than the digits of long scalars, which are counted here.
+        let widest = Lengths::uniforms(self.bases).map(|lengths| each_thread(&self.plan(&lengths).0)).max();
+        let each_thread = widest.unwrap_or_else(|| each_thread(&layout));
         buckets::sort_bound(&layout, self.bases) + MemoryBound { whole: buckets as u64, each_thread }
     }
 
@@ -212,7 +246,7 @@ fn table_count(layout: &Layout) -> u32 {
 }
 
 /// Makes `2^(c S)` times each of the points of it.
-fn shift<C: Curve>(points: &mut [C::Affine], layout: &Layout) {
+fn shift<C: Endomorphic>(points: &mut [C::Affine], layout: &Layout) {
     let doublings = layout.digit_bits * layout.sets;
     let sums: Vec<C::Projective> =
         points.iter().map(|point| (0..doublings).fold(point.to_curve(), |sum, _| sum.double())).collect();
@@ -220,15 +254,15 @@ fn shift<C: Curve>(points: &mut [C::Affine], layout: &Layout) {
 }
 
 /// Rooms that nobody is in. A fresh one costs page faults for every task, so that tasks hand theirs on.
-struct Rooms<C: Curve, A: Adder<C>>(Mutex<Vec<Room<C, A>>>);
+struct Rooms<C: Endomorphic, A: Adder<C>>(Mutex<Vec<Room<C, A>>>);
 
-impl<C: Curve, A: Adder<C>> Default for Rooms<C, A> {
+impl<C: Endomorphic, A: Adder<C>> Default for Rooms<C, A> {
     fn default() -> Self {
         Rooms(Mutex::new(Vec::new()))
     }
 }
 
-impl<C: Curve, A: Adder<C>> Rooms<C, A> {
+impl<C: Endomorphic, A: Adder<C>> Rooms<C, A> {
     fn enter<T>(&self, work: impl FnOnce(&mut Room<C, A>) -> T) -> T {
         let free = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let room = free().pop();
@@ -273,17 +307,24 @@ fn parts(counts: &[u32]) -> Vec<Part> {
     parts
 }
 
-/// The cheapest layout with tables for so many full-length scalars, of at most `points_max` points.
-fn table_layout(bases: usize, points_max: u64) -> Option<Layout> {
-    let tables_max = points_max.min(SOURCES_MAX as u64 - 1).checked_div(bases as u64)?;
-    let layout = |digit_bits: u32| {
-        let windows = window_count(MAGNITUDE_BITS, digit_bits);
+/// The cheapest layout with tables for so many full-length scalars, of at most `points_max` points; none if it saves less than
+/// one in [`SAVING_ONE_IN`] of what the bases alone cost.
+fn table_layout(parts_max: Parts, bases: usize, points_max: u64) -> Option<Layout> {
+    let images_max = points_max.min(SOURCES_MAX as u64 - 1).checked_div(bases as u64)?;
+    let layout = |parts: Parts, digit_bits: u32| {
+        let tables_max = images_max / u64::from(parts.count());
+        let windows = full_windows(parts, digit_bits);
         let sets = u64::from(windows).div_ceil(tables_max.max(1)) as u32;
-        Layout { digit_bits, windows, sets, bases: bases as u32 }
+        let layout = Layout { digit_bits, parts, windows, sets, bases: bases as u32, images: parts.count() };
+        (tables_max > 0).then_some(layout)
     };
-    let cost = |layout: &Layout| {
-        bases as u64 * u64::from(layout.windows) + u64::from(layout.sets) * bucket_cost(layout.digit_bits)
-    };
-    let widths = DIGIT_BITS_MIN..=super::digits::DIGIT_BITS_MAX;
-    (tables_max >= 2).then(|| widths.map(layout).min_by_key(cost)).flatten()
+    let lengths = Lengths::full(bases);
+    let cost = |layout: &Layout| lengths.cost(layout.parts, layout.digit_bits, layout.sets);
+    // Of equal ones the first: tables of many parts take fewer doublings to make.
+    let parts = Parts::ALL.into_iter().rev().filter(|parts| parts.count() <= parts_max.count());
+    let layouts =
+        parts.flat_map(|parts| (DIGIT_BITS_MIN..=DIGIT_BITS_MAX).filter_map(move |bits| layout(parts, bits)));
+    let (parts, digit_bits) = lengths.cheapest(parts_max);
+    let plain = lengths.cost(parts, digit_bits, u32::MAX);
+    layouts.min_by_key(cost).filter(|layout| cost(layout) + plain / SAVING_ONE_IN <= plain)
 }

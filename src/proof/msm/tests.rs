@@ -54,10 +54,23 @@ fn assert_every_way_gives<C: MsmCurve>(points: &[C::Affine], scalars: &[Scalar],
     }
 }
 
-/// Scalars at which digits, signs and windows change.
+/// The powers of |z|, by which points have images.
+fn powers_of_z() -> [Scalar; 4] {
+    let z = Scalar::from(0xd201_0000_0001_0000);
+    [Scalar::ONE, z, z.square(), z.square() * z]
+}
+
+/// Scalars at which digits, signs, windows and parts change.
 fn edge_scalar() -> impl Strategy<Value = Scalar> {
     let power = (0u64..255).prop_map(|exponent| Scalar::from(2).pow_vartime([exponent]));
+    let near_power_of_z = (1usize..4, any::<bool>(), 0u64..3).prop_map(|(exponent, is_half, more)| {
+        let power = powers_of_z()[exponent];
+        let power = if is_half { power * Scalar::TWO_INV } else { power };
+        power + Scalar::from(more) - Scalar::ONE
+    });
     prop_oneof![
+        near_power_of_z.clone(),
+        near_power_of_z.prop_map(|scalar| -scalar),
         Just(Scalar::ZERO),
         Just(Scalar::ONE),
         Just(-Scalar::ONE),
@@ -73,13 +86,14 @@ fn edge_scalar() -> impl Strategy<Value = Scalar> {
     ]
 }
 
-/// Bases that collide: repeated, opposite and infinite ones among others.
+/// Bases that collide: repeated, opposite and infinite ones among others, and such as are images of others.
 fn colliding<C: MsmCurve>(choices: &[u8]) -> Vec<C::Affine> {
     let few = points::<C>(4, 5);
-    let pick = |choice: &u8| match choice % 10 {
+    let pick = |choice: &u8| match choice % 14 {
         i @ 0..=3 => few[usize::from(i)],
         i @ 4..=7 => (-few[usize::from(i - 4)].to_curve()).to_affine(),
         8 => C::Affine::identity(),
+        i @ 9..=12 => (few[0] * powers_of_z()[usize::from(i - 9)] * -Scalar::ONE).to_affine(),
         _ => few[0],
     };
     choices.iter().map(pick).collect()
@@ -188,5 +202,5 @@ fn tables_stay_within_their_bytes_and_can_be_dropped() {
     assert_eq!(bases.bytes(), (plain, 0));
     assert_eq!(bases.tables_bytes_for(plain), 0);
     bases.make_tables(&points, Instructions::Best, plain, &|| {});
-    assert_eq!(bases.bytes(), (plain, 0), "one table would be the bases themselves");
+    assert_eq!(bases.bytes(), (plain, 0), "as many points as there are save nothing");
 }

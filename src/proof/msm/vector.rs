@@ -1,6 +1,7 @@
 //! The adder for processors with AVX512-IFMA: eight additions at a time.
 //!
-//! Each lane keeps a running product of its own through the batch; one inversion serves all eight. Whether two x coordinates
+//! Each lane keeps a running product of its own through the batch; one inversion serves all eight. In G2 what is multiplied and
+//! inverted are norms, which are elements of the base field: with d̄ for the conjugate, 1/d = d̄ / (d d̄). Whether two x coordinates
 //! are equal is not looked at pair by pair: if any are, the product of the differences is zero, and the batch is
 //! done again by the portable adder, which knows the tangent and the point at infinity. In sums of points that
 //! nobody chose to collide this does not happen.
@@ -14,13 +15,18 @@ use super::super::arith::ifma::kernel::{
     self, Lanes, mul, mul_add, negate_where, rotated, sub, sub_twice, weakly_reduced,
 };
 use super::super::arith::ifma::packed::{Packed, PackedField, everywhere, first, gather, scattered};
+use super::super::arith::memory::prefetch;
 use super::adder::{Adder, Operand, Pair, Sums};
 use super::portable;
 use crate::proof::wiped::wipe_room;
+use blst::blst_fp;
 use zeroize::DefaultIsZeroes;
 
 /// Additions at once.
 const LANES: usize = 8;
+
+/// How far ahead of its use a coordinate is brought into the first-level cache, in groups of lanes. A batch does not fit it.
+const GROUPS_AHEAD: usize = 1;
 
 /// See the module. `K` is the number of components of a coordinate: 1 in G1, 2 in G2.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +58,9 @@ pub(crate) struct Step<const K: usize> {
     x: Coordinate<K>,
     /// The difference of the x coordinates.
     difference: Coordinate<K>,
-    /// The product of the differences before this one.
-    product: Coordinate<K>,
+    /// The product of the norms of the differences before this one; in G2 also, at the end, the norm of this one, which in G1 is
+    /// the difference itself.
+    norms: [Lanes; K],
 }
 
 /// Room for the steps of a batch.
@@ -73,7 +80,8 @@ impl<const K: usize, C: Curve<Field: PackedField<K>>> Adder<C> for Vectorised<K>
     const INFINITY: Self::Point = PackedPoint { x: [Packed::ZERO; K], y: [Packed::ZERO; K] };
     /// The inversion is not vectorised and weighs as much as some hundred additions' share; the scratch fits the second-level cache.
     const BATCH: usize = 1024;
-    const SCRATCH_BYTES: usize = <Self as Adder<C>>::BATCH / LANES * size_of::<Step<K>>();
+    const SCRATCH_BYTES: usize = <Self as Adder<C>>::BATCH / LANES * size_of::<Step<K>>()
+        + portable::add_points_bytes::<C::Field>(<Self as Adder<C>>::BATCH);
 
     fn pack(point: &Affine<C::Field>) -> Self::Point {
         PackedPoint { x: point.x.pack(), y: point.y.pack() }
@@ -104,7 +112,7 @@ impl<const K: usize, C: Curve<Field: PackedField<K>>> Adder<C> for Vectorised<K>
     ) -> Sums {
         let Some(last) = pairs.last() else { return Sums::AllFinite };
         // SAFETY: `Ifma` is made only where the processor has the instructions.
-        let added = unsafe { add_batch(scratch, sources, pairs, last, sums, C::Field::packed_inverse) };
+        let added = unsafe { add_batch(scratch, sources, pairs, last, sums) };
         if added {
             return Sums::AllFinite;
         }
@@ -130,13 +138,16 @@ fn add_batch<const K: usize>(
     pairs: &[Pair],
     last: &Pair,
     sums: &mut [PackedPoint<K>],
-    invert: impl Fn(&[Packed; K]) -> Option<[Packed; K]>,
 ) -> bool {
     steps.clear();
     // The lanes of an incomplete group repeat the last pair, so that they too have a difference other than zero.
     let lane = |group: &[Pair], i: usize| *group.get(i).unwrap_or(last);
-    let mut product: Option<Coordinate<K>> = None;
-    for group in pairs.chunks(LANES) {
+    let mut product: Option<Lanes> = None;
+    for (i, group) in pairs.chunks(LANES).enumerate() {
+        for pair in pairs.get((i + GROUPS_AHEAD) * LANES..).unwrap_or_default().iter().take(LANES) {
+            prefetch(&sources[pair.a.index()].x);
+            prefetch(&sources[pair.b.index()].x);
+        }
         let lanes: [Pair; LANES] = std::array::from_fn(|i| lane(group, i));
         let x = gathered(lanes.map(|pair| &sources[pair.a.index()].x));
         let other = gathered(lanes.map(|pair| &sources[pair.b.index()].x));
@@ -144,14 +155,23 @@ fn add_batch<const K: usize>(
         for k in 0..K {
             difference[k] = sub::<2>(&other[k], &x[k]);
         }
-        let before = product.unwrap_or(difference);
-        product = Some(times(&before, &difference));
-        steps.push(Step { x, difference, product: before });
+        // The first has no product before it; its norm squared over itself serves as one.
+        let norm = norm(&difference);
+        let before = product.unwrap_or(norm);
+        product = Some(mul(&before, &norm));
+        let mut norms = [norm; K];
+        norms[0] = before;
+        steps.push(Step { x, difference, norms });
     }
-    let Some(mut inverse) = product.and_then(|product| inverses(&product, invert)) else { return false };
-    for (group, step) in pairs.chunks(LANES).zip(steps.iter()).rev() {
-        let reciprocal = times(&inverse, &step.product);
-        inverse = times(&inverse, &step.difference);
+    let Some(mut inverse) = product.and_then(|product| inverses(&product)) else { return false };
+    for (i, (group, step)) in pairs.chunks(LANES).zip(steps.iter()).enumerate().rev() {
+        let first = i.saturating_sub(GROUPS_AHEAD) * LANES;
+        for pair in pairs[first..].iter().take(LANES) {
+            prefetch(&sources[pair.a.index()].y);
+            prefetch(&sources[pair.b.index()].y);
+        }
+        let reciprocal = mul(&inverse, &step.norms[0]);
+        inverse = mul(&inverse, if K == 1 { &step.difference[0] } else { &step.norms[K - 1] });
         let y = signed(sources, |i| lane(group, i).a);
         let other = signed(sources, |i| lane(group, i).b);
         let (x, y) = chord(step, &y, &other, &reciprocal);
@@ -160,20 +180,20 @@ fn add_batch<const K: usize>(
     true
 }
 
-/// The third point of the chord, mirrored: x and y of the sum, given the slope's reciprocal denominator.
+/// The third point of the chord, mirrored: x and y of the sum, given the reciprocal of the norm of the slope's denominator.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn chord<const K: usize>(
     step: &Step<K>,
     y: &Coordinate<K>,
     other: &Coordinate<K>,
-    reciprocal: &Coordinate<K>,
+    reciprocal: &Lanes,
 ) -> (Coordinate<K>, Coordinate<K>) {
     let mut rise = *other;
     for k in 0..K {
         rise[k] = sub::<2>(&other[k], &y[k]);
     }
-    let slope = times(&rise, reciprocal);
+    let slope = quotient(&rise, &step.difference, reciprocal);
     let mut x = squared(&slope);
     let mut run = x;
     for k in 0..K {
@@ -190,34 +210,39 @@ fn chord<const K: usize>(
 
 /// The inverse of each lane, by one inversion of the product of all; none if a lane is zero.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn inverses<const K: usize>(
-    lanes: &Coordinate<K>,
-    invert: impl Fn(&[Packed; K]) -> Option<[Packed; K]>,
-) -> Option<Coordinate<K>> {
+fn inverses(lanes: &Lanes) -> Option<Lanes> {
     // The products of one, two and four other lanes: together all seven.
-    let (mut one, mut two, mut four) = (*lanes, *lanes, *lanes);
-    for k in 0..K {
-        one[k] = rotated::<1>(&lanes[k]);
+    let one = rotated::<1>(lanes);
+    let pair = mul(lanes, &one);
+    let two = rotated::<2>(&pair);
+    let quad = mul(&pair, &two);
+    let four = rotated::<4>(&quad);
+    let [inverse] = blst_fp::packed_inverse(&[first(&mul(&quad, &four))])?;
+    Some(mul(&mul(&everywhere(&inverse), &one), &mul(&two, &four)))
+}
+
+/// In G2 `a ā`, which is zero for zero alone; in G1 `a` itself. `a` is below 4 p, a norm in G2 below 1.001 p.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn norm<const K: usize>(a: &Coordinate<K>) -> Lanes {
+    if K == 1 { a[0] } else { mul_add(&a[0], &a[0], &a[K - 1], &a[K - 1]) }
+}
+
+/// `a / b`, given the reciprocal of b's norm: `a` and `b` below 4 p, result below 1.001 p.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn quotient<const K: usize>(a: &Coordinate<K>, b: &Coordinate<K>, reciprocal: &Lanes) -> Coordinate<K> {
+    let mut quotient = *a;
+    if K == 2 {
+        // (a0 + a1 u)(b0 - b1 u).
+        let negated = negate_where::<4>(&a[0], u8::MAX);
+        quotient[0] = mul_add(&a[0], &b[0], &a[1], &b[1]);
+        quotient[1] = mul_add(&a[1], &b[0], &negated, &b[1]);
     }
-    let pair = times(lanes, &one);
-    for k in 0..K {
-        two[k] = rotated::<2>(&pair[k]);
+    for component in &mut quotient {
+        *component = mul(component, reciprocal);
     }
-    let quad = times(&pair, &two);
-    for k in 0..K {
-        four[k] = rotated::<4>(&quad[k]);
-    }
-    let total = times(&quad, &four);
-    let mut packed = [Packed::ZERO; K];
-    for k in 0..K {
-        packed[k] = first(&total[k]);
-    }
-    let packed = invert(&packed)?;
-    let mut inverse = total;
-    for k in 0..K {
-        inverse[k] = everywhere(&packed[k]);
-    }
-    Some(times(&times(&inverse, &one), &times(&two, &four)))
+    quotient
 }
 
 /// `a · b`: factors below 4 p, result below 1.001 p.

@@ -19,14 +19,7 @@ const LIMB_BITS: u32 = 52;
 const LIMB_MASK: u64 = (1 << LIMB_BITS) - 1;
 
 /// The modulus p in limbs of 64 bits.
-const P: [u64; 6] = [
-    0xb9fe_ffff_ffff_aaab,
-    0x1eab_fffe_b153_ffff,
-    0x6730_d2a0_f6b0_f624,
-    0x6477_4b84_f385_12bf,
-    0x4b1b_a7b6_434b_acd7,
-    0x1a01_11ea_397f_e69a,
-];
+const P: [u64; 6] = super::field::MODULUS;
 
 /// Evidence that this processor has the instructions of the kernels.
 #[derive(Clone, Copy, Debug)]
