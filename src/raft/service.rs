@@ -196,12 +196,15 @@ impl RaftService {
         self.inner.local.stores.ledger.with(read)
     }
 
-    /// A body that the ledger's records speak of; read from disk, off the caller's runtime.
+    /// A body that the ledger's records speak of: from memory, or read from disk, off the caller's runtime.
     ///
     /// # Errors
     /// When it is damaged, the disk fails, or Raft has stopped.
     pub async fn body(&self, key: BodyKey) -> Result<Option<Vec<u8>>, StoreError> {
         let ledger = self.inner.local.stores.ledger.clone();
+        if let Some(body) = ledger.unwritten_body(key) {
+            return Ok(body);
+        }
         let closed = ledger.closed();
         let read = self.inner.runtime.spawn_blocking(move || ledger.body(key));
         read.await.unwrap_or(Err(closed))

@@ -7,6 +7,7 @@
 //! Refused: applying after a failed write. The entry is committed, and this node cannot follow: it stops with an error
 //! instead of going on with a state that its disk does not have.
 
+mod at_once;
 mod reader;
 
 pub(super) use reader::LedgerReader;
@@ -29,7 +30,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Instant;
 
 /// Entries that are applied under one lock of the ledger.
@@ -221,18 +222,18 @@ impl Core {
         let mut replies = Vec::with_capacity(entries.len());
         let mut rest = entries;
         while !rest.is_empty() {
-            let (events, applied) = self.apply_run(rest, &mut state)?;
+            let ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
+            let (events, applied) = self.apply_run(rest, &mut state, ledger)?;
             rest = rest.get(applied.len()..).unwrap_or_default();
             replies.extend(applied);
-            let bytes: usize = lock(&self.pending).iter().map(|set| set.bytes()).sum();
-            if state.unwritten_entries >= WRITE_AFTER_ENTRIES || bytes >= RUN_BYTES_MAX {
+            if state.unwritten_entries >= WRITE_AFTER_ENTRIES || self.pending_bytes() >= RUN_BYTES_MAX {
                 self.write_out(&mut state)?;
             }
             for events in events {
                 self.events.send(events);
             }
         }
-        self.has_failed.store(false, Ordering::Release);
+        self.note_end();
         self.times.apply.record(began.elapsed());
         Ok(replies)
     }
@@ -242,11 +243,11 @@ impl Core {
         &self,
         entries: &[Entry],
         state: &mut State,
+        mut ledger: RwLockWriteGuard<'_, Ledger>,
     ) -> Result<(Vec<AppliedEvents>, Vec<Applied>), StoreError> {
         let mut set = WriteSet::default();
         let mut replies = Vec::new();
         let mut all_events = Vec::new();
-        let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
         for entry in entries.iter().take(RUN_ENTRIES_MAX) {
             let term = Term(entry.log_id.leader_id.term);
             let index = LogIndex(entry.log_id.index);
@@ -295,22 +296,36 @@ impl Core {
         Ok((all_events, replies))
     }
 
+    /// Bytes of the bodies that are not in the file yet.
+    fn pending_bytes(&self) -> usize {
+        lock(&self.pending).iter().map(|set| set.bytes()).sum()
+    }
+
     /// Begins something that must not be followed by anything should it fail: until its end is reached it counts as failed, so that
     /// a panic in between does.
     fn begin(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         let state = lock(&self.state);
-        // Under the lock: whoever holds it may be in the middle of its own.
+        self.note_begin()?;
+        Ok(state)
+    }
+
+    /// The same under the state's lock, since whoever holds it may be in the middle of its own.
+    fn note_begin(&self) -> Result<(), StoreError> {
         if self.has_failed.swap(true, Ordering::AcqRel) {
             return Err(StoreError::Failed { file: self.store.file.path.clone() });
         }
-        Ok(state)
+        Ok(())
+    }
+
+    fn note_end(&self) {
+        self.has_failed.store(false, Ordering::Release);
     }
 
     /// Brings the file up to what is applied in memory.
     fn catch_up(&self) -> Result<(), StoreError> {
         let mut state = self.begin()?;
         self.write_out(&mut state)?;
-        self.has_failed.store(false, Ordering::Release);
+        self.note_end();
         Ok(())
     }
 
@@ -398,7 +413,7 @@ impl Core {
         *lock(&self.hash) = hash;
         lock(&self.membership).clone_from(&progress.membership);
         *state = State { progress, ..State::default() };
-        self.has_failed.store(false, Ordering::Release);
+        self.note_end();
         drop(state);
         self.events.gap();
         Ok(())
@@ -427,7 +442,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        self.run(move |core| core.apply(&entries)).await.map_err(StoreError::writing_ledger)
+        let applied = match self.core.apply_at_once(&entries) {
+            Some(applied) => applied.inspect_err(|error| drop(self.core.failure.set(error.to_string()))),
+            None => self.run(move |core| core.apply(&entries)).await,
+        };
+        applied.map_err(StoreError::writing_ledger)
     }
 
     async fn get_snapshot_builder(&mut self) -> Self {

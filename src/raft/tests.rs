@@ -2,6 +2,7 @@
 //! tested from outside, in `tests/raft`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod at_once;
 mod damage;
 mod disk;
 mod ledger_reopen;

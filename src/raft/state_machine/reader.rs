@@ -27,12 +27,18 @@ impl LedgerReader {
 
     /// A body as the ledger that [`Self::with`] shows has it. Blocks.
     pub(in crate::raft) fn body(&self, key: BodyKey) -> Result<Option<Vec<u8>>, StoreError> {
-        // The ledger is ahead of its file; what the file lacks is here.
-        if let Some(body) = lock(&self.pending).iter().rev().find_map(|set| set.pending_body(key)) {
-            return Ok(body.map(<[u8]>::to_vec));
+        if let Some(body) = self.unwritten_body(key) {
+            return Ok(body);
         }
         let core = self.store.upgrade().ok_or_else(|| self.closed())?;
         core.store.body(key)
+    }
+
+    /// The same, if the file does not have it yet: the ledger is ahead of its file, and what the file lacks is in memory.
+    pub(in crate::raft) fn unwritten_body(&self, key: BodyKey) -> Option<Option<Vec<u8>>> {
+        let pending = lock(&self.pending);
+        let body = pending.iter().rev().find_map(|set| set.pending_body(key))?;
+        Some(body.map(<[u8]>::to_vec))
     }
 
     /// Everything that is applied now. Blocks.
