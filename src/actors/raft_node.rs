@@ -5,15 +5,19 @@
 //! is handed over, and answered by Raft's thread; questions are answered from detached tasks. A client that hangs up
 //! cannot cut a proposal in half.
 
+mod messages;
+
+pub use messages::{
+    Answer, BodyError, Decided, GetBody, LedgerQuery, Propose, Query, QueryBody, QueryError, WithBody,
+};
+
 use super::ask::{Address, Ask, AskError, ReplyTo};
 use super::clock::Clock;
 use super::events::{Committed, Completeness, Leadership, LeadershipChanged, Subscriber};
 use super::guardian::{GuardianHandle, Supervised};
 use super::tasks::messages::{AsOf, Consistency};
-use crate::ledger::{BodyKey, Command, Ledger, LogIndex, Rejection, Reply, Term, UnixMillis};
-use crate::raft::{
-    AppliedNotice, EventStream, ProposeError, RaftService, RaftStatus, ReadError, Role, StoreError,
-};
+use crate::ledger::{BodyKey, Command, Ledger, LogIndex, Term, UnixMillis};
+use crate::raft::{AppliedNotice, EventStream, ProposeError, RaftService, RaftStatus, Role};
 use crate::telemetry::table;
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use std::sync::Arc;
@@ -27,62 +31,6 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 /// After events were dropped because a mailbox was full, its owner is told to read the state this much later at most.
 const GAP_TICK: Duration = Duration::from_millis(100);
 
-/// Asks for a change.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Decided, ProposeError>")]
-pub struct Propose(pub Command);
-
-/// A committed entry holds the command; the ledger has decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decided {
-    /// The entry.
-    pub index: LogIndex,
-    /// The decision.
-    pub reply: Result<Reply, Rejection>,
-}
-
-/// A question to the ledger. It is answered under a read lock: keep it short.
-pub trait LedgerQuery: Send + 'static {
-    /// What it yields.
-    type Answer: Send + 'static;
-    /// Answers it.
-    fn answer(self, ledger: &Ledger) -> Self::Answer;
-}
-
-impl<A: Send + 'static, F: FnOnce(&Ledger) -> A + Send + 'static> LedgerQuery for F {
-    type Answer = A;
-
-    fn answer(self, ledger: &Ledger) -> A {
-        self(ledger)
-    }
-}
-
-/// A question with the currency that its answer must have.
-pub struct Query<Q> {
-    /// The question.
-    pub question: Q,
-    /// How current the answer must be.
-    pub consistency: Consistency,
-}
-
-impl<Q: LedgerQuery> Message for Query<Q> {
-    type Result = Result<Answer<Q::Answer>, ReadError>;
-}
-
-/// An answer and how current it is.
-#[derive(Clone, Debug)]
-pub struct Answer<A> {
-    /// The answer.
-    pub value: A,
-    /// How current it is.
-    pub as_of: AsOf,
-}
-
-/// Asks for a body.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Result<Option<Vec<u8>>, StoreError>")]
-pub struct GetBody(pub BodyKey);
-
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Subscribe(Subscriber);
@@ -94,17 +42,6 @@ struct Applied(AppliedNotice);
 #[derive(Message)]
 #[rtype(result = "()")]
 struct StatusChanged(LeadershipChanged);
-
-/// What a question could not be asked or answered for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueryError {
-    /// The actor did not take it or did not answer.
-    #[error(transparent)]
-    Ask(#[from] AskError),
-    /// The node cannot answer with that currency.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
 
 /// A cloneable handle of the Raft node.
 #[derive(Clone)]
@@ -161,6 +98,18 @@ impl RaftNodeHandle {
         Ok(self.query(question, Consistency::Stale).await?.value)
     }
 
+    /// Asks the ledger, and reads the body that the answer names, all within the time of one question.
+    ///
+    /// # Errors
+    /// As of [`Self::query`]; those of the body are in the answer.
+    pub async fn query_body<A: Send + 'static>(
+        &self,
+        question: impl LedgerQuery<Answer = (A, Option<BodyKey>)>,
+        consistency: Consistency,
+    ) -> Result<Answer<WithBody<A>>, QueryError> {
+        Ok(self.address.ask(QueryBody { question, consistency }, READ_LIMIT).await??)
+    }
+
     /// Reads a body.
     ///
     /// # Errors
@@ -205,17 +154,6 @@ impl RaftNodeHandle {
     pub fn now(&self) -> UnixMillis {
         self.clock.now()
     }
-}
-
-/// A body could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The actor did not take the request or did not answer.
-    #[error(transparent)]
-    Ask(#[from] AskError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// The subscribers outlive the actor: one that is rebuilt goes on broadcasting to them.
@@ -396,13 +334,7 @@ impl<Q: LedgerQuery> Handler<Ask<Query<Q>>> for RaftNode {
     fn handle(&mut self, ask: Ask<Query<Q>>, _: &mut Self::Context) {
         let service = self.service.clone();
         let Query { question, consistency } = ask.message;
-        let applied = service.with_ledger(Ledger::applied);
-        let needs_barrier = match consistency {
-            Consistency::Linearizable => true,
-            Consistency::AtLeast(index) => applied < index,
-            Consistency::Stale => false,
-        };
-        if !needs_barrier {
+        if !needs_barrier(&service, consistency) {
             ask.reply.send(Ok(answer(&service, question)));
             return;
         }
@@ -410,6 +342,39 @@ impl<Q: LedgerQuery> Handler<Ask<Query<Q>>> for RaftNode {
             let confirmed = service.read_barrier().await;
             ask.reply.send(confirmed.map(|_| answer(&service, question)));
         });
+    }
+}
+
+impl<A: Send + 'static, Q: LedgerQuery<Answer = (A, Option<BodyKey>)>> Handler<Ask<QueryBody<Q>>>
+    for RaftNode
+{
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask<QueryBody<Q>>, _: &mut Self::Context) {
+        let service = self.service.clone();
+        let QueryBody { question, consistency } = ask.message;
+        actix_rt::spawn(async move {
+            if needs_barrier(&service, consistency)
+                && let Err(error) = service.read_barrier().await
+            {
+                return ask.reply.send(Err(error));
+            }
+            let Answer { value: (found, key), as_of } = answer(&service, question);
+            let body = match key {
+                Some(key) => service.body(key).await,
+                None => Ok(None),
+            };
+            ask.reply.send(Ok(Answer { value: WithBody { found, body }, as_of }));
+        });
+    }
+}
+
+/// Whether an answer so current takes a word from the leader.
+fn needs_barrier(service: &RaftService, consistency: Consistency) -> bool {
+    match consistency {
+        Consistency::Linearizable => true,
+        Consistency::AtLeast(index) => service.with_ledger(Ledger::applied) < index,
+        Consistency::Stale => false,
     }
 }
 

@@ -20,7 +20,7 @@ use super::cpu_pool::CpuPool;
 use super::disk_room::{DiskRoom, Shortage};
 use super::events::{Committed, Completeness, LeadershipChanged, Subscriber};
 use super::guardian::{GuardianHandle, Supervised};
-use super::raft_node::{BodyError, Decided, QueryError, RaftNodeHandle, leading_term};
+use super::raft_node::{Decided, QueryError, RaftNodeHandle, WithBody, leading_term};
 use super::scheduler::SchedulerHandle;
 use super::verifier::{CheckError, CheckProof, VerifierHandle};
 use crate::ledger::{
@@ -300,20 +300,18 @@ impl Desk {
     ) -> Result<TaskView, TaskError> {
         let now = self.raft.now();
         let question = move |ledger: &Ledger| {
-            let found = ledger
-                .task_of(tenant, id)
-                .map(|task| (task.clone(), ledger.waiting_for(task, now), ledger.queue_position(task)));
-            (found, ledger.archive())
+            let task = ledger.task_of(tenant, id);
+            let proof = task.filter(|task| matches!(task.state, TaskState::Completed { .. }));
+            let found =
+                task.map(|task| (task.clone(), ledger.waiting_for(task, now), ledger.queue_position(task)));
+            ((found, ledger.archive()), proof.map(|_| BodyKey::Proof(id)))
         };
-        let answer = self.raft.query(question, consistency).await.map_err(query_error)?;
-        let (found, standing) = answer.value;
+        let answer = self.raft.query_body(question, consistency).await.map_err(query_error)?;
+        let WithBody { found: (found, standing), body } = answer.value;
         let Some((task, waiting_for, queue_position)) = found else {
             return self.archived_view(tenant, id, answer.as_of, standing).await;
         };
-        let proof = match task.state {
-            TaskState::Completed { .. } => self.raft.body(BodyKey::Proof(id)).await.map_err(body_error)?,
-            _ => None,
-        };
+        let proof = body.map_err(|error| TaskError::Internal(error.to_string()))?;
         if proof.is_none() && matches!(task.state, TaskState::Completed { .. }) {
             // Retention took it between the two reads.
             return self.archived_view(tenant, id, answer.as_of, standing).await;
@@ -484,12 +482,5 @@ fn query_error(error: QueryError) -> TaskError {
         QueryError::Ask(error @ (AskError::Stopped(_) | AskError::NoReply(_))) => {
             TaskError::Unavailable(error.to_string())
         }
-    }
-}
-
-fn body_error(error: BodyError) -> TaskError {
-    match error {
-        BodyError::Ask(error) => TaskError::Overloaded(error.to_string()),
-        BodyError::Store(error) => TaskError::Internal(error.to_string()),
     }
 }

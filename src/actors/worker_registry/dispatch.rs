@@ -3,6 +3,8 @@
 use super::liveness::log_refusal;
 use super::messages::{Assignment, Dispatch, Order, WorkerLink};
 use super::{Life, Parts, WorkerRegistry};
+use crate::actors::raft_node::WithBody;
+use crate::actors::tasks::messages::Consistency;
 use crate::ledger::{Attempt, BodyKey, Command, FailureCause, FailureKind, Ledger, Placement, TaskId};
 use crate::telemetry::trace::{self, Span, SpanKind, TraceContext};
 use actix::{Addr, AsyncContext as _, Handler, Message};
@@ -92,16 +94,20 @@ async fn assignment(
     span: TraceContext,
 ) -> Result<Option<Assignment>, DispatchError> {
     let question = move |ledger: &Ledger| {
-        let record = ledger.task(task).filter(|t| t.lease().is_some_and(|lease| lease.attempt == attempt))?;
-        let circuit = ledger.circuit(&record.circuit)?;
-        Some((record.circuit.clone(), circuit.proving_key))
+        let record = ledger.task(task).filter(|t| t.lease().is_some_and(|lease| lease.attempt == attempt));
+        let found = record.and_then(|record| {
+            let circuit = ledger.circuit(&record.circuit)?;
+            Some((record.circuit.clone(), circuit.proving_key))
+        });
+        let body = found.is_some().then_some(BodyKey::Input(task));
+        (found, body)
     };
-    let found = parts.raft.local(question).await.map_err(|error| DispatchError::NotNow(error.to_string()))?;
-    let Some((circuit, proving_key)) = found else { return Ok(None) };
-    let sealed = parts.raft.body(BodyKey::Input(task)).await;
-    let Some(sealed) = sealed.map_err(|error| DispatchError::NotNow(error.to_string()))? else {
-        return Ok(None);
-    };
+    let not_now = |error: &dyn std::error::Error| DispatchError::NotNow(error.to_string());
+    let answer =
+        parts.raft.query_body(question, Consistency::Stale).await.map_err(|error| not_now(&error))?;
+    let WithBody { found, body } = answer.value;
+    let sealed = body.map_err(|error| not_now(&error))?;
+    let Some(((circuit, proving_key), sealed)) = found.zip(sealed) else { return Ok(None) };
     let input = crate::actors::tasks::open_input(&parts.data_key, task, &sealed)
         .map_err(|error| DispatchError::Unreadable(error.to_string()))?;
     Ok(Some(Assignment { task, attempt, circuit, proving_key, input, trace: Some(span) }))
