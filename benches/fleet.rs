@@ -193,7 +193,7 @@ async fn work(
         let _ = registry.report(say(News::Started)).await;
         tokio::time::sleep(proving).await;
         idle_since = Instant::now();
-        match registry.report(say(News::Proven { proof: proof.clone(), proving })).await {
+        match registry.report(say(News::Proven { proof: proof.clone(), proving, checked: None })).await {
             Ok(()) => tally.finished.fetch_add(1, Ordering::Relaxed),
             Err(_) => tally.refused.fetch_add(1, Ordering::Relaxed),
         };

@@ -54,6 +54,12 @@ pub fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The nearest number of milliseconds: for what took as long, told to people.
+#[must_use]
+pub fn nearest_millis(duration: std::time::Duration) -> u64 {
+    millis(duration.saturating_add(std::time::Duration::from_micros(500)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! The verifier: every proof passes through it before anyone hears that it exists. Pairings keep a core busy for
+//! The verifier: every proof that another process made passes through it before anyone hears that it exists. Pairings keep a core busy for
 //! milliseconds, so they run on a bounded pool of threads.
 //!
 //! Proofs of one key that wait at the same time are checked together, which takes less than half as long for each. Nobody

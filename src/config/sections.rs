@@ -147,7 +147,7 @@ section! {
     slots: Option<u32> = Unset, Between("1", "1024"), Roles::PROVING;
     /// Threads that all proofs together use; not set: one per core.
     threads: Option<u32> = Unset, Between("1", "1024"), Roles::PROVING;
-    /// Most bytes of proving keys in memory; the least recently used go first.
+    /// Most bytes of proving keys in memory, where each takes four to five times its file; the least recently used go first.
     keys_memory_bytes_max: ByteSize = Same("2GiB"), Between("16MiB", "1TiB"), Roles::PROVING;
     /// Most bytes of tables that make the proofs of keys used often cheaper, within `prover.keys_memory_bytes_max`; 0 for none.
     tables_memory_bytes_max: ByteSize = Same("512MiB"), Between("0B", "1TiB"), Roles::PROVING;
@@ -158,7 +158,7 @@ section! {
 }
 
 section! {
-    /// The pool that checks every proof before it counts.
+    /// The pool that checks what another process made before it counts, and what is given to `POST /verify`.
     VerifierConfig = "verifier"
     /// Threads that check.
     threads: u32 = Same("2"), Between("1", "256"), Roles::LEDGER;

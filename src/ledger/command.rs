@@ -246,7 +246,7 @@ pub struct Timings {
     pub queued_ms: u64,
     /// In the prover.
     pub proving_ms: u64,
-    /// In the verifier.
+    /// Checking the proof. Where worker and coordinator are one process this is a part of `proving_ms`.
     pub verifying_ms: u64,
 }
 

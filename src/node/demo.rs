@@ -66,7 +66,7 @@ fn tell(server: &str) -> anyhow::Result<()> {
     let (proof, root) = (text(&task, "proof")?, text(&task, "merkle_root")?);
     let proving_ms = task.pointer("/timings_ms/proving").and_then(Value::as_u64).unwrap_or_default();
     println!(
-        "   Proved in {proving_ms} ms by {}, verified by the coordinator, answered {} ms after submission.",
+        "   Proved in {proving_ms} ms by {}, verified, answered {} ms after submission.",
         text(&task, "worker_id")?,
         took.as_millis()
     );

@@ -29,8 +29,8 @@ pub use groth16::{
     verify_independently,
 };
 pub use keys::{
-    BUNDLE_BYTES_MAX, KeyError, KeyManifest, KeyOrigin, KeyStore, MadeProof, ProvingKey, VerifyingKey,
-    check_bundle,
+    BUNDLE_BYTES_MAX, CheckedProof, KeyError, KeyManifest, KeyOrigin, KeyStore, MadeProof, ProvingKey,
+    VerifyingKey, check_bundle,
 };
 pub use memory::MemoryBound;
 pub use merkle::{MerkleError, MerkleTree};

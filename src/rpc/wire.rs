@@ -118,7 +118,8 @@ pub(super) fn report(request: proto::ReportRequest) -> Result<Report, Status> {
             return Err(malformed("proven.proof"));
         }
         Said::Proven(proven) => {
-            News::Proven { proof: proven.proof, proving: Duration::from_millis(proven.proving_ms) }
+            let proving = Duration::from_millis(proven.proving_ms);
+            News::Proven { proof: proven.proof, proving, checked: None }
         }
         Said::Failed(failed) => {
             let kind = failure_kind(failed.kind()).ok_or_else(|| malformed("failed.kind"))?;
@@ -134,9 +135,9 @@ pub(super) fn report_message(report: &Report) -> proto::ReportRequest {
     let news = match &report.news {
         News::Started => Said::Started(proto::Started {}),
         News::GivenBack => Said::GivenBack(proto::GivenBack {}),
-        News::Proven { proof, proving } => Said::Proven(proto::Proven {
+        News::Proven { proof, proving, checked: _ } => Said::Proven(proto::Proven {
             proof: proof.clone(),
-            proving_ms: crate::actors::clock::millis(*proving),
+            proving_ms: crate::actors::clock::nearest_millis(*proving),
         }),
         News::Failed(cause) => Said::Failed(proto::Failed {
             kind: failure_kind_message(cause.kind).into(),

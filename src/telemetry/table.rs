@@ -157,7 +157,7 @@ metrics! {
     }
     section "Verifier" {
         VERIFIER_CHECKS: COUNTER, "zkpnet_verifier_checks_total" ["verdict"], COORDINATOR;
-            "Proofs checked: verdict is valid, invalid, malformed, or not_checked for want of room."
+            "Proofs checked by the coordinator: verdict is valid, invalid, malformed, or not_checked for want of room. A worker of the same process checks its own."
         VERIFIER_DURATION: DISK_TIMES, "zkpnet_verifier_check_duration_seconds", COORDINATOR;
             "Checking a proof; of proofs that were checked together, each one's share."
     }

@@ -172,6 +172,7 @@ async fn a_proof_that_came_out_false_is_never_reported() {
         .await;
     let task = rig.submit(1).await;
     let view = rig.ended(task).await;
+    assert_eq!(view.proof, None, "a false proof got through");
     assert!(matches!(view.task.state, TaskState::Failed { reason: FailureReason::AttemptsExhausted, .. }));
     assert_eq!(causes(&view.task), [FailureKind::InvalidProof; 2]);
     // Not the coordinator found it, which would say so otherwise: nothing was handed in.

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use tempfile::TempDir;
 use zkpnet::actors::cpu_pool::CpuPool;
-use zkpnet::actors::prover_pool::{Groth16Prover, ProofMaker, Prove};
+use zkpnet::actors::prover_pool::{Groth16Prover, Made, ProofMaker, Prove};
 use zkpnet::ledger::{CircuitId, Digest, FailureCause};
-use zkpnet::proof::{Bytes32, KeyStore, ProofBytes, ProvingKey, catalog};
+use zkpnet::proof::{Bytes32, KeyStore, ProvingKey, catalog};
 
 pub(crate) type Prover = Arc<dyn ProofMaker>;
 
@@ -41,18 +41,18 @@ pub(crate) fn real_prover() -> Prover {
 
 struct Remembering {
     real: Groth16Prover,
-    proofs: Mutex<BTreeMap<(Digest, Vec<Bytes32>), ProofBytes>>,
+    proofs: Mutex<BTreeMap<(Digest, Vec<Bytes32>), Made>>,
 }
 
 impl ProofMaker for Remembering {
-    fn make(&self, request: &Prove) -> Result<ProofBytes, FailureCause> {
+    fn make(&self, request: &Prove) -> Result<Made, FailureCause> {
         // A proof is good for the key that it was made with only, and some tests bring keys of their own.
         let statement = (request.proving_key, request.input.public_inputs().unwrap());
         if let Some(proof) = self.proofs.lock().unwrap().get(&statement) {
-            return Ok(*proof);
+            return Ok(proof.clone());
         }
         let proof = self.real.make(request)?;
-        self.proofs.lock().unwrap().insert(statement, proof);
+        self.proofs.lock().unwrap().insert(statement, proof.clone());
         Ok(proof)
     }
 
@@ -70,7 +70,7 @@ pub(crate) struct Scripted<F> {
 
 impl<F> Scripted<F>
 where
-    F: Fn(u32, &Prove, &dyn ProofMaker) -> Result<ProofBytes, FailureCause> + Send + Sync + 'static,
+    F: Fn(u32, &Prove, &dyn ProofMaker) -> Result<Made, FailureCause> + Send + Sync + 'static,
 {
     pub(crate) fn prover(script: F) -> Prover {
         Arc::new(Self { calls: 0.into(), real: real_prover(), script })
@@ -79,9 +79,9 @@ where
 
 impl<F> ProofMaker for Scripted<F>
 where
-    F: Fn(u32, &Prove, &dyn ProofMaker) -> Result<ProofBytes, FailureCause> + Send + Sync + 'static,
+    F: Fn(u32, &Prove, &dyn ProofMaker) -> Result<Made, FailureCause> + Send + Sync + 'static,
 {
-    fn make(&self, request: &Prove) -> Result<ProofBytes, FailureCause> {
+    fn make(&self, request: &Prove) -> Result<Made, FailureCause> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         (self.script)(call, request, &*self.real)
     }
@@ -89,6 +89,14 @@ where
     fn held_keys(&self) -> BTreeSet<CircuitId> {
         self.real.held_keys()
     }
+}
+
+/// The real prover as if it were of another process: what it found of its proofs does not come along.
+pub(crate) fn prover_elsewhere() -> Prover {
+    Scripted::prover(|_, request, real| {
+        let made = real.make(request)?;
+        Ok(made.checked().map(|proof| Made::Unchecked(*proof.proof())).unwrap())
+    })
 }
 
 /// A door that threads wait at. It opens when it is told to, or when the test lets go of it.

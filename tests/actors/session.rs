@@ -1,22 +1,21 @@
 //! The worker's session: takes orders, keeps results until they are heard, drains.
 
 use crate::support::{
-    Gate, LIMIT, LONG_LEASE, Options, Prover, Rig, SHORT_LEASE, Worker, poll_until, profile, quick_policy,
-    real_prover,
+    Gate, LIMIT, LONG_LEASE, Options, Prover, Rig, SHORT_LEASE, Worker, poll_until, profile,
+    prover_elsewhere, quick_policy, real_prover,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use zkpnet::actors::cpu_pool::CpuPool;
-use zkpnet::actors::prover_pool::{ProofMaker, Prove, ProverPool};
+use zkpnet::actors::prover_pool::{Made, ProofMaker, Prove, ProverPool};
 use zkpnet::actors::session::Session;
 use zkpnet::actors::tasks::messages::Cancel;
 use zkpnet::ledger::{
     AttemptEnd, CircuitId, FailureCause, Incarnation, Ledger, Policy, TaskStatus, TenantId, WorkerId,
     WorkerState,
 };
-use zkpnet::proof::ProofBytes;
 
 fn state_of(ledger: &Ledger, worker: &str) -> Option<(WorkerState, Incarnation)> {
     ledger.worker(&WorkerId::new(worker).unwrap()).map(|worker| (worker.state, worker.incarnation))
@@ -35,7 +34,7 @@ impl Trap {
 }
 
 impl ProofMaker for Trap {
-    fn make(&self, request: &Prove) -> Result<ProofBytes, FailureCause> {
+    fn make(&self, request: &Prove) -> Result<Made, FailureCause> {
         self.real.make(request)
     }
 
@@ -115,7 +114,7 @@ async fn a_worker_that_began_to_drain_without_a_leader_takes_nothing_when_there_
 #[actix_rt::test]
 async fn a_result_is_kept_until_the_coordinator_takes_it() {
     let folder = tempfile::tempdir().unwrap();
-    let rig = Rig::single(folder.path(), Worker::Session(real_prover()), LONG_LEASE).await;
+    let rig = Rig::single(folder.path(), Worker::Session(prover_elsewhere()), LONG_LEASE).await;
     // The verifier takes nothing more: every report of a proof is answered with "try again".
     let gate = Gate::closed();
     gate.fill(&rig.verifier_pool).await;

@@ -27,7 +27,7 @@ use zkpnet::proof::{Bytes32, KeyStore, catalog};
 use zkpnet::raft::{InProcessNetwork, Member, NodeId, RaftConfig, RaftService};
 use zkpnet::sealing::DataKey;
 
-pub(crate) use crate::provers::{Gate, Prover, Scripted, real_prover, shared_keys};
+pub(crate) use crate::provers::{Gate, Prover, Scripted, prover_elsewhere, real_prover, shared_keys};
 pub(crate) use crate::workers::Hand;
 
 /// No wait of a test is longer: when it is reached something is broken.

@@ -1,7 +1,7 @@
 //! The verifier: nobody hears of a proof that it did not find true.
 
 use crate::support::{Gate, LONG_LEASE, Rig, Worker, poll_until};
-use crate::workers::{Hand, lease_of, proof_of};
+use crate::workers::{Hand, checked_proof_of, lease_of, proof_of};
 use std::time::Duration;
 use zkpnet::actors::cpu_pool::JobError;
 use zkpnet::actors::tasks::messages::{TaskError, VerifyProof};
@@ -53,7 +53,7 @@ async fn a_proof_that_does_not_verify_is_never_shown_and_a_later_good_one_comple
     let attempts = bad.len();
     let mut lease = lease;
     for (number, proof) in bad.into_iter().enumerate() {
-        let news = News::Proven { proof, proving: Duration::ZERO };
+        let news = News::Proven { proof, proving: Duration::ZERO, checked: None };
         hand.report(lease, news).await.unwrap_or_else(|error| panic!("bad proof {number}: {error}"));
         let view = rig.view(task).await;
         assert!(view.task.is_open() && view.proof.is_none(), "bad proof {number}");
@@ -106,6 +106,66 @@ async fn a_full_verifier_refuses_at_once_and_the_workers_result_counts_when_it_i
     poll_until("the report is taken", async || hand.report(lease, proof.clone()).await.ok()).await;
     assert_eq!(rig.ended(task).await.task.attempts_used, 0);
     assert_eq!(rig.tasks.verify(request).await, Ok(false), "the proof of another statement");
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_proof_that_this_process_found_to_hold_needs_no_verifier() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::Session(crate::support::real_prover()), LONG_LEASE).await;
+    let gate = Gate::closed();
+    gate.fill(&rig.verifier_pool).await;
+    let task = rig.submit(1).await;
+    let view = rig.ended(task).await;
+    assert_eq!(view.task.status(), TaskStatus::Completed);
+    let proof = view.proof.unwrap();
+    let public_inputs: Vec<Bytes32> =
+        view.task.public_inputs.iter().map(|digest| Bytes32::new(digest.0)).collect();
+    let request = VerifyProof { circuit: "merkle-poseidon-4".into(), proof, public_inputs };
+    assert!(matches!(rig.tasks.verify(request.clone()).await, Err(TaskError::Overloaded(_))));
+    gate.open();
+    let verified = poll_until("the verifier has room", async || rig.tasks.verify(request.clone()).await.ok());
+    assert!(verified.await, "and it holds");
+    rig.stop().await;
+}
+
+#[actix_rt::test]
+async fn what_was_found_of_other_bytes_or_another_statement_counts_for_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::single(folder.path(), Worker::None, LONG_LEASE).await;
+    let mut hand = Hand::join(&rig, "hand", 1).await;
+    let other = rig.submit(1).await;
+    let of_another = checked_proof_of(hand.assignment().await);
+    hand.report((other, zkpnet::ledger::Attempt(1)), of_another.clone()).await.unwrap();
+
+    let mut request = crate::support::submission(2);
+    request.options.max_attempts = Some(16);
+    let task = rig.tasks.submit(request).await.unwrap().task;
+    let first = hand.assignment().await;
+    let mut lease = lease_of(&first);
+    let good = checked_proof_of(first);
+    let with_check_of = |news: &News, found: &News| match (news, found) {
+        (News::Proven { proof, proving, .. }, News::Proven { checked, .. }) => {
+            News::Proven { proof: proof.clone(), proving: *proving, checked: checked.clone() }
+        }
+        other => panic!("{other:?}"),
+    };
+    let bad =
+        [of_another.clone(), with_check_of(&of_another, &good)].into_iter().enumerate().collect::<Vec<_>>();
+    for (number, news) in bad {
+        hand.report(lease, news).await.unwrap();
+        let view = rig.view(task).await;
+        match &view.task.attempts[number].end {
+            Some((_, AttemptEnd::Failed(cause))) => assert_eq!(cause.kind, FailureKind::InvalidProof),
+            other => panic!("bad proof {number}: {other:?}"),
+        }
+        lease = lease_of(&hand.assignment().await);
+    }
+    // A true proof with a check that says nothing of it is verified as one without.
+    hand.report(lease, with_check_of(&good, &of_another)).await.unwrap();
+    let view = rig.ended(task).await;
+    assert_eq!((view.task.status(), view.task.attempts_used), (TaskStatus::Completed, 2));
+    assert_eq!(view.proof, Some(bytes_of(&good)));
     rig.stop().await;
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use zkpnet::actors::ask::AskError;
-use zkpnet::actors::prover_pool::Prove;
+use zkpnet::actors::prover_pool::{Made, Prove};
 use zkpnet::actors::worker_registry::{
     Assignment, Heartbeat, News, Order, OrderSink, Register, Registered, Report, WorkerError, WorkerLink,
     WorkerRegistryHandle,
@@ -143,10 +143,23 @@ pub(crate) fn lease_of(assignment: &Assignment) -> LeaseName {
     (assignment.task, assignment.attempt)
 }
 
-/// A true proof of what was assigned.
+/// A true proof of what was assigned, as it comes over a network.
 pub(crate) fn proof_of(assignment: Assignment) -> News {
+    News::Proven {
+        proof: make(assignment).bytes().to_vec(),
+        proving: Duration::from_millis(1),
+        checked: None,
+    }
+}
+
+/// A true proof of what was assigned, with what its maker found of it.
+pub(crate) fn checked_proof_of(assignment: Assignment) -> News {
+    let made = make(assignment);
+    let (proof, proving) = (made.bytes().to_vec(), Duration::from_millis(1));
+    News::Proven { proof, proving, checked: made.checked().map(Arc::new) }
+}
+
+fn make(assignment: Assignment) -> Made {
     let Assignment { circuit, proving_key, input, .. } = assignment;
-    let proof =
-        real_prover().make(&Prove { circuit, proving_key, input, stop: zkpnet::proof::Stop::new() }).unwrap();
-    News::Proven { proof: proof.as_bytes().to_vec(), proving: Duration::from_millis(1) }
+    real_prover().make(&Prove { circuit, proving_key, input, stop: zkpnet::proof::Stop::new() }).unwrap()
 }

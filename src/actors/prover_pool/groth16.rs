@@ -6,11 +6,11 @@
 use super::loaded_keys::LoadedKeys;
 use super::meters;
 use super::shares::{Limits, NoShare, Shares};
-use super::{ProofMaker, Prove};
+use super::{Made, ProofMaker, Prove};
 use crate::actors::key_keeper::Workshop;
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
 use crate::proof::{
-    CircuitSpec, Digest32, KeyError, KeyStore, MemoryBound, ProofBytes, ProveError, ProvingKey, Stop,
+    CheckedProof, CircuitSpec, Digest32, KeyError, KeyStore, MemoryBound, ProveError, ProvingKey, Stop,
 };
 use rayon::ThreadPoolBuildError;
 use std::collections::BTreeSet;
@@ -152,7 +152,7 @@ impl Groth16Prover {
     }
 
     /// Waits for threads and memory, and proves.
-    fn prove(&self, key: &ProvingKey, request: &Prove) -> Result<ProofBytes, NotMade> {
+    fn prove(&self, key: &ProvingKey, request: &Prove) -> Result<CheckedProof, NotMade> {
         // Ready since the key came into memory. Tables that are made while it waits are not used if they want more.
         let bound = key.prover().map_err(ProveError::from)?.proof_bound();
         let began = Instant::now();
@@ -268,14 +268,14 @@ fn kind_of(error: &ProveError) -> FailureKind {
 }
 
 impl ProofMaker for Groth16Prover {
-    fn make(&self, request: &Prove) -> Result<ProofBytes, FailureCause> {
+    fn make(&self, request: &Prove) -> Result<Made, FailureCause> {
         let key = self.key(request.proving_key, &request.stop)?;
         if key.circuit().name != request.circuit.as_str() {
             return Err(FailureCause::new(FailureKind::KeyUnavailable, "the key is for another circuit"));
         }
         let proof = self.prove(&key, request).map_err(into_cause)?;
         self.make_tables_in_time(request.proving_key, &key);
-        Ok(proof)
+        Ok(Made::Checked(proof))
     }
 
     fn held_keys(&self) -> BTreeSet<CircuitId> {

@@ -22,7 +22,7 @@ pub(super) fn record_phases(circuit: &'static str, wait: Duration, made: &MadePr
         ("products", times.products),
         ("fft", times.fft),
         ("msm", sums),
-        ("check", made.check),
+        ("check", made.proof.took()),
     ];
     for (phase, took) in phases {
         table::PROVER_PHASE_DURATION.histogram(&[circuit, phase]).record(took);

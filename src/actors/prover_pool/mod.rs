@@ -13,7 +13,7 @@ use super::ask::{Address, Ask, AskError};
 use super::cpu_pool::{CpuPool, JobError};
 use super::guardian::{GuardianHandle, Supervised, Thread};
 use crate::ledger::{CircuitId, Digest, FailureCause, FailureKind};
-use crate::proof::{CircuitInput, ProofBytes, Stop};
+use crate::proof::{CheckedProof, CircuitInput, ProofBytes, Stop};
 use crate::telemetry::table;
 use actix::{Actor, Context, Handler, Message};
 use metrics::Gauge;
@@ -41,10 +41,39 @@ pub struct Prove {
 /// A proof.
 #[derive(Clone, Debug)]
 pub struct Proven {
-    /// Its compressed encoding.
-    pub proof: Vec<u8>,
+    /// It.
+    pub proof: Made,
     /// How long it took.
     pub took: Duration,
+}
+
+/// A proof as its maker gives it out.
+#[derive(Clone, Debug)]
+pub enum Made {
+    /// Found to hold, by this process.
+    Checked(CheckedProof),
+    /// Nobody has looked at it.
+    Unchecked(ProofBytes),
+}
+
+impl Made {
+    /// The proof's compressed encoding.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Checked(proof) => proof.proof().as_bytes(),
+            Self::Unchecked(proof) => proof.as_bytes(),
+        }
+    }
+
+    /// What was found of it, if somebody has looked.
+    #[must_use]
+    pub fn checked(self) -> Option<CheckedProof> {
+        match self {
+            Self::Checked(proof) => Some(proof),
+            Self::Unchecked(_) => None,
+        }
+    }
 }
 
 /// There is no proof.
@@ -64,7 +93,7 @@ pub trait ProofMaker: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why there is none. The cause must not hold anything of the input.
-    fn make(&self, request: &Prove) -> Result<ProofBytes, FailureCause>;
+    fn make(&self, request: &Prove) -> Result<Made, FailureCause>;
 
     /// The circuits whose key is in memory.
     fn held_keys(&self) -> BTreeSet<CircuitId>;
@@ -153,7 +182,7 @@ impl Handler<Ask<Prove>> for ProverPool {
                 let began = Instant::now();
                 let _running = meters::Running::enter(&running);
                 let proof = maker.make(&message)?;
-                Ok(Proven { proof: proof.as_bytes().to_vec(), took: began.elapsed() })
+                Ok(Proven { proof, took: began.elapsed() })
             };
             let result = match pool.run(job).await {
                 Ok(Ok(proven)) => Ok(proven),

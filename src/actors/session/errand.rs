@@ -34,7 +34,7 @@ impl Errand {
 
     /// Reports a proof that was made in an earlier life.
     pub(super) async fn deliver(self, proof: UnreportedProof) {
-        self.report(News::Proven { proof: proof.proof, proving: proof.proving }, None).await;
+        self.report(News::Proven { proof: proof.proof, proving: proof.proving, checked: None }, None).await;
         self.held.remove(self.lease);
     }
 
@@ -73,10 +73,12 @@ impl Errand {
         // A proof that was finished all the same is offered: the ledger takes it if the task is open.
         let news = match proven {
             Ok(proven) => {
-                self.held.finish(self.lease, &proven.proof, proven.took);
+                let proof = proven.proof.bytes().to_vec();
+                self.held.finish(self.lease, &proof, proven.took);
                 let (ms, trace_id) = (proven.took.as_secs_f64() * 1e3, span.context().trace());
                 tracing::info!(%task, attempt = attempt.0, %trace_id, ms, "made a proof");
-                News::Proven { proof: proven.proof, proving: proven.took }
+                let checked = proven.proof.checked().map(Arc::new);
+                News::Proven { proof, proving: proven.took, checked }
             }
             Err(NoProof::Failed(cause)) => {
                 span.fail();

@@ -5,7 +5,7 @@ use crate::ledger::{
     Attempt, CircuitId, Digest, FailureCause, FleetMember, Incarnation, Placement, Rejection, TaskId,
     WorkerId,
 };
-use crate::proof::CircuitInput;
+use crate::proof::{CheckedProof, CircuitInput};
 use crate::telemetry::trace::TraceContext;
 use actix::Message;
 use std::collections::BTreeSet;
@@ -140,6 +140,8 @@ pub enum News {
         proof: Vec<u8>,
         /// How long it took.
         proving: Duration,
+        /// That this process found it to hold, if it was made here; then it is not verified again.
+        checked: Option<Arc<CheckedProof>>,
     },
     /// It has failed.
     Failed(FailureCause),

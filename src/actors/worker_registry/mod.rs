@@ -1,8 +1,8 @@
 //! The worker registry: who is alive, who holds which keys, and the way to each worker. Liveness stays here, on the
 //! leader; only transitions (joined, draining, lost) are replicated.
 //!
-//! What workers say is made into commands here, and the ledger judges it. A proof passes the verifier before `Complete` is
-//! proposed.
+//! What workers say is made into commands here, and the ledger judges it. A proof that came over a network passes the
+//! verifier before `Complete` is proposed; one that this process made has been checked where it was made.
 
 mod dispatch;
 mod handle;

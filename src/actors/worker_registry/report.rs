@@ -1,20 +1,23 @@
-//! What workers say, made into commands. A proof passes the verifier first; the ledger judges everything.
+//! What workers say, made into commands. A proof from elsewhere passes the verifier first; the ledger judges everything.
 
 use super::messages::{News, Register, Report, WorkerError};
 use super::meters::record_completed;
 use super::{Parts, WorkerRegistry};
 use crate::actors::ask::Ask;
-use crate::actors::clock::millis;
+use crate::actors::clock::nearest_millis;
 use crate::actors::raft_node::{QueryError, RaftNodeHandle};
+use crate::actors::tasks::as_field_elements;
 use crate::actors::tasks::messages::Consistency;
-use crate::actors::verifier::{CheckError, CheckProof};
+use crate::actors::verifier::{CheckError, CheckProof, Verdict};
 use crate::ledger::{
     Attempt, Circuit, Command, Digest, FailureCause, FailureKind, Incarnation, Ledger, ProvenResult,
     Rejection, TaskId, UnixMillis, WorkerId, WorkerState,
 };
+use crate::proof::{CheckedProof, Digest32};
 use crate::raft::{ProposeError, ReadError};
 use crate::telemetry::trace::{self, Span, SpanKind, TraceContext};
 use actix::Handler;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 impl Handler<Ask<Report>> for WorkerRegistry {
@@ -40,8 +43,8 @@ async fn report(parts: &Parts, report: Report) -> Result<(), WorkerError> {
         News::Started => Command::StartAttempt { task, attempt, worker, at },
         News::GivenBack => Command::ReturnLease { task, attempt, worker, at },
         News::Failed(cause) => Command::FailAttempt { task, attempt, worker, cause, at },
-        News::Proven { proof, proving } => {
-            let proven = Proven { worker, task, attempt, proof, proving };
+        News::Proven { proof, proving, checked } => {
+            let proven = Proven { worker, task, attempt, proof, proving, checked };
             let parent = trace.unwrap_or_else(|| trace::of_task(task.0.as_u128()));
             return complete(parts, proven, &parent).await;
         }
@@ -56,6 +59,7 @@ struct Proven {
     attempt: Attempt,
     proof: Vec<u8>,
     proving: Duration,
+    checked: Option<Arc<CheckedProof>>,
 }
 
 /// What a proof of an open task must state.
@@ -117,26 +121,27 @@ async fn statement(raft: &RaftNodeHandle, task: TaskId) -> Result<Statement, Wor
 /// Verifies a proof and says by which command the ledger is told.
 async fn judge(parts: &Parts, statement: Statement, proven: Proven) -> Result<Command, WorkerError> {
     let Statement { circuit, public_inputs, .. } = statement;
-    let Proven { worker, task, attempt, proof, proving } = proven;
+    let Proven { worker, task, attempt, proof, proving, checked } = proven;
     let check = CheckProof {
         key: circuit.verifying_key,
         key_bytes: circuit.verifying_key_bytes,
         proof: proof.clone(),
-        public_inputs: crate::actors::tasks::as_field_elements(&public_inputs),
+        public_inputs: as_field_elements(&public_inputs),
     };
+    let verdict = verify(parts, check, checked.as_deref()).await;
     let at = parts.raft.now();
     let invalid = |reason: &str| {
         let cause = FailureCause::new(FailureKind::InvalidProof, reason);
         Command::FailAttempt { task, attempt, worker: worker.clone(), cause, at }
     };
-    match parts.verifier.check(check).await {
+    match verdict {
         Ok(verdict) if verdict.is_valid => {
             let result = ProvenResult {
                 proof,
                 public_inputs,
                 verifying_key: circuit.verifying_key,
-                proving_ms: millis(proving),
-                verifying_ms: millis(verdict.took),
+                proving_ms: nearest_millis(proving),
+                verifying_ms: nearest_millis(verdict.took),
             };
             Ok(Command::CompleteTask { task, attempt, worker, result: Box::new(result), at })
         }
@@ -151,6 +156,22 @@ async fn judge(parts: &Parts, statement: Statement, proven: Proven) -> Result<Co
         Err(error @ (CheckError::Job(_) | CheckError::Ask(_))) => {
             Err(WorkerError::TryAgain(error.to_string()))
         }
+    }
+}
+
+/// What the verifier says of a proof. One that this process made has been through the same pairing, which is not computed again: the value
+/// that says so says of which bytes and which statement. What comes over a network has none.
+async fn verify(
+    parts: &Parts,
+    check: CheckProof,
+    checked: Option<&CheckedProof>,
+) -> Result<Verdict, CheckError> {
+    let key = Digest32::new(check.key.0);
+    match checked {
+        Some(checked) if checked.shows(&check.proof, &key, &check.public_inputs) => {
+            Ok(Verdict { is_valid: true, took: checked.took() })
+        }
+        _ => parts.verifier.check(check).await,
     }
 }
 

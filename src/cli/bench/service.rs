@@ -5,7 +5,7 @@
 //! it the service makes the tables of a key that is used often; the prover alone has its tables from the start. It makes sense where
 //! this command and the service's only worker run on the same processors, as with `zkpnet dev`. The prover alone makes
 //! proofs that it verifies, as it gives out no others, and nothing else. What counts against the service: HTTP on both sides, the
-//! log, hashing the submitted paths, and that the coordinator verifies every proof once more.
+//! log, hashing the submitted paths, and, where the worker is another process, that the coordinator verifies every proof once more.
 
 use super::connection::{Connection, Kind};
 use super::figures::{Faults, quartiles};

@@ -155,7 +155,7 @@ pub(in crate::http) struct TimingsDocument {
     queued: u64,
     /// In the prover.
     proving: u64,
-    /// In the verifier.
+    /// Checking the proof. Where worker and coordinator are one process this is a part of `proving`.
     verifying: u64,
 }
 
