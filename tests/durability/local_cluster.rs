@@ -43,8 +43,10 @@ impl Script {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let output = fs::File::create(path.join("output")).unwrap();
-        let mut command = Command::new("bash");
+        // A shell does not trap what was ignored when it began, as an interruption is in whatever a script runs in the background.
+        let mut command = Command::new("env");
         command
+            .args(["--default-signal=INT", "bash"])
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/sh/start-local-cluster.sh"))
             .args(["--port-base", &free_base().to_string(), "--data"])
             .arg(path.join("data"))
