@@ -13,4 +13,6 @@ mod project;
 mod quickstart;
 mod shell;
 mod single;
+#[path = "../support/mod.rs"]
+mod support;
 mod upkeep;

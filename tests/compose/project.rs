@@ -1,6 +1,7 @@
 //! A compose project of the tests: a copy of the tree's files, the images, the ports, and everything taken down at the end.
 
 use crate::shell::poll_until;
+use crate::support::free_port;
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -46,8 +47,7 @@ impl Project {
             let copied = Command::new("cp").arg("-r").arg(source.join(folder)).arg(tree.path()).status();
             assert!(copied.unwrap().success());
         }
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let project = Self { tree, postgres_port: free, _turn: turn };
+        let project = Self { tree, postgres_port: free_port(), _turn: turn };
         take_down();
         refuse_strangers();
         for port in ports {

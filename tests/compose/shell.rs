@@ -1,6 +1,7 @@
 //! Runs commands of a document in a shell of its own, bounded in time, and tells what each of them printed.
 
 use crate::project::Project;
+use crate::support::{LIMIT, poll_every};
 use serde_json::Value;
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -10,20 +11,10 @@ use std::time::{Duration, Instant};
 /// What differs between the documents' tree and this one, as shell functions, so that the commands stay as they are written.
 const PRELUDE: &str = include_str!("prelude.sh");
 
-/// No block of commands and no wait takes longer, or something is broken.
-const LIMIT: Duration = Duration::from_secs(180);
-
 /// Polls until `probe` finds something. Seldom, since most probes are shells with programs in them, on a machine that has a
 /// cluster to run.
-pub(crate) fn poll_until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(found) = probe() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited in vain for: {what}");
-        std::thread::sleep(Duration::from_millis(250));
-    }
+pub(crate) fn poll_until<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    poll_every(Duration::from_millis(250), what, probe)
 }
 
 /// A command and what it printed on standard output.

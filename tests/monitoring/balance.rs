@@ -1,9 +1,8 @@
 //! `docker/haproxy.cfg` and `docker/nginx.conf` before servers that come and go, with the real programs.
 
 use crate::backend::Backend;
-use crate::cluster::free_port;
 use crate::files::{self, run, said};
-use crate::support::{Answer, Client, poll_until};
+use crate::support::{Answer, Client, free_port, poll_until};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,13 +1,13 @@
 //! Clusters as processes on this machine's loopback: coordinators, a worker, a gateway, with a database if a test wants one.
 
 use crate::postgres::{PASSWORD, Postgres, PostgresOptions, USER};
-use crate::support::{Client, LIMIT, poll_until, zkpnet};
+use crate::support::{Client, LIMIT, free_port, poll_until, zkpnet};
 use serde_json::json;
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// The pages of `/metrics` of a cluster that has worked.
 pub(crate) struct Pages {
@@ -31,18 +31,16 @@ impl Pages {
 
 const DATABASE: &str = "zkp_network";
 
-struct Process(Child);
+struct Process {
+    name: String,
+    child: Child,
+}
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
-}
-
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 struct Ports {
@@ -103,10 +101,10 @@ impl Cluster {
             ("ZKPNET_GATEWAY__COORDINATORS", cluster.addresses(|ports| ports.http)),
         ];
         cluster.launch("gateway", "gateway", &settings);
-        for client in &cluster.coordinators {
-            until_ready(client, "a coordinator");
+        for client in cluster.coordinators.clone() {
+            cluster.until_ready(&client);
         }
-        until_ready(&cluster.gateway, "the gateway");
+        cluster.until_ready(&cluster.gateway.clone());
         cluster
     }
 
@@ -120,8 +118,31 @@ impl Cluster {
         ];
         self.launch("worker-1", "worker", &settings);
         let worker = Client::new(&format!("127.0.0.1:{port}"));
-        until_ready(&worker, "the worker");
+        self.until_ready(&worker);
         worker
+    }
+
+    /// Waits until this one serves. If it does not, or any process has ended, all of them say why.
+    fn until_ready(&mut self, client: &Client) {
+        let deadline = Instant::now() + LIMIT;
+        while client.get("/readyz").map_or(true, |answer| answer.status != 200) {
+            let ended = self.running.iter_mut().find_map(|process| {
+                process.child.try_wait().unwrap().map(|status| format!("{} ended, {status}", process.name))
+            });
+            if ended.is_some() || Instant::now() > deadline {
+                let logs: Vec<String> =
+                    self.running.iter().map(|process| self.last_words(&process.name)).collect();
+                panic!("not ready: {}\n{}", ended.unwrap_or_else(|| format!("{client:?}")), logs.join("\n"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The end of what a process has written.
+    fn last_words(&self, name: &str) -> String {
+        let log = self.log(name);
+        let lines: Vec<&str> = log.lines().collect();
+        format!("{name}:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"))
     }
 
     /// What a process has written.
@@ -184,18 +205,12 @@ impl Cluster {
             command.env("ZKPNET_STORAGE__DATA_DIR", self.folder.join(name));
         }
         let command = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.running.push(Process(command.spawn().unwrap()));
+        self.running.push(Process { name: name.to_owned(), child: command.spawn().unwrap() });
     }
 }
 
 pub(crate) fn page(client: &Client) -> String {
     client.get("/metrics").unwrap().body.as_str().unwrap().to_owned()
-}
-
-fn until_ready(client: &Client, who: &str) {
-    poll_until(&format!("{who} is ready"), || {
-        client.get("/readyz").ok().filter(|answer| answer.status == 200)
-    });
 }
 
 pub(crate) fn submit(gateway: &Client, headers: &[(&str, &str)], leaf: &str) -> (u16, String) {

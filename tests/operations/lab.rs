@@ -1,8 +1,7 @@
 //! Coordinators and a worker as processes on free ports of this machine, and the commands of an operator.
 
-use crate::support::{Client, LIMIT, poll_until, zkpnet};
+use crate::support::{Client, LIMIT, free_port, poll_until, zkpnet};
 use serde_json::{Value, json};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -106,7 +105,7 @@ impl Lab {
     }
 
     pub(crate) fn place(&self, name: &str, folder: &str) -> Place {
-        let [http, grpc, raft] = free_ports();
+        let [http, grpc, raft] = std::array::from_fn(|_| free_port());
         Place { name: name.to_owned(), http, grpc, raft, data: self.path(folder) }
     }
 
@@ -159,7 +158,7 @@ impl Lab {
     }
 
     pub(crate) fn worker(&self, coordinators: &[Place]) -> Process {
-        let [http] = free_ports();
+        let http = free_port();
         let addresses: Vec<String> =
             coordinators.iter().map(|place| format!("127.0.0.1:{}", place.grpc)).collect();
         let mut command = zkpnet();
@@ -212,12 +211,6 @@ impl Lab {
             client.get("/readyz").is_ok_and(|answer| answer.status == 200).then_some(())
         });
     }
-}
-
-/// Ports that nobody listens on now.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// Runs a command that must succeed, and gives what it said.

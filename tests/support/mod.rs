@@ -4,8 +4,10 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -13,14 +15,36 @@ use std::time::{Duration, Instant};
 pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 /// Polls until `probe` finds something.
-pub(crate) fn poll_until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn poll_until<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    poll_every(Duration::from_millis(20), what, probe)
+}
+
+/// The same for a probe that is itself some work.
+pub(crate) fn poll_every<T>(pause: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + LIMIT;
     loop {
         if let Some(found) = probe() {
             return found;
         }
         assert!(Instant::now() < deadline, "waited in vain for: {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(pause);
+    }
+}
+
+/// Ports that no system gives out by itself: Linux takes 32768 and above for connections and for listeners that name none, so one of
+/// those that is free now may be another's when the server that it is for comes to bind it.
+const PORTS: std::ops::Range<u32> = 10_000..32_000;
+
+/// A port for a server that is told its port: nobody listens on it, and this process names it once.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Tests of another process begin elsewhere.
+        let step = process::id().wrapping_mul(101).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(PORTS.start + step % (PORTS.end - PORTS.start)).unwrap();
+        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            return port;
+        }
     }
 }
 
@@ -115,7 +139,7 @@ impl Drop for DevNode {
 }
 
 /// A client of the HTTP API.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Client {
     agent: ureq::Agent,
     server: String,
