@@ -100,7 +100,7 @@ fn assert_bounds(
     circuit: impl Fn() -> AnyKind + Sync,
     slack_max: u64,
 ) {
-    for instructions in [Instructions::Best, Instructions::Portable] {
+    for instructions in [Instructions::Best, Instructions::Avx2, Instructions::Portable] {
         let prover = prover_with(instructions);
         for tables in [false, true] {
             if tables {

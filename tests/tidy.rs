@@ -203,11 +203,15 @@ const UNSAFE: &[&str] = &[
     // Pairings and sums in G1 by blst.
     "proof/groth16/miller.rs",
     // Aligned loads and stores.
-    "proof/arith/ifma/packed.rs",
+    "proof/arith/ifma/memory.rs",
+    "proof/arith/fma/memory.rs",
+    // Products of vectors, in assembly.
+    "proof/arith/fma/product.rs",
+    // The one entry into code that is compiled for AVX512-IFMA, and into that for AVX2 and FMA.
+    "proof/arith/ifma/mod.rs",
+    "proof/arith/fma/mod.rs",
     // Prefetching.
     "proof/arith/memory.rs",
-    // The one entry into code that is compiled for AVX512-IFMA.
-    "proof/msm/vector.rs",
     // Eight Poseidon hashes at a time.
     "proof/poseidon/vector.rs",
     // Aligned loads and stores of scalars, eight at a time.

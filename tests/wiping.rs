@@ -153,7 +153,7 @@ fn a_proof_overwrites_all_memory_that_it_gives_back() {
     let circuit = Squares { first: Some(Scalar::random(&mut OsRng)), ..blank.clone() };
     // Kept to the end: a thread that ends leaves lists of functions to call, which are given back whenever another one comes by.
     let pools = [1, 2].map(|threads| ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
-    for instructions in [Instructions::Best, Instructions::Portable] {
+    for instructions in [Instructions::Best, Instructions::Avx2, Instructions::Portable] {
         let prover = Prover::with_instructions(blank.clone(), &parameters, instructions).unwrap();
         for tables in [false, true] {
             if tables {

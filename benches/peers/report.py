@@ -30,7 +30,10 @@ NAMES = {
     "arkworks-matrices": "arkworks 0.6, matrices given",
     "zkpnet": "zkpnet",
     "zkpnet-tables": "zkpnet, with tables",
-    "zkpnet-portable": "zkpnet without AVX512-IFMA",
+    "zkpnet-avx2": "zkpnet by AVX2 and FMA",
+    "zkpnet-avx2-tables": "zkpnet by AVX2 and FMA, with tables",
+    "zkpnet-portable": "zkpnet without vectors",
+    "zkpnet-portable-tables": "zkpnet without vectors, with tables",
 }
 COLOURS = {
     "bellman-bls12_381": "#b8b8b8",
@@ -40,7 +43,10 @@ COLOURS = {
     "arkworks-matrices": "#9db8d2",
     "zkpnet": "#c0392b",
     "zkpnet-tables": "#e08283",
+    "zkpnet-avx2": "#2e8b57",
+    "zkpnet-avx2-tables": "#8fc7a5",
     "zkpnet-portable": "#7d3c98",
+    "zkpnet-portable-tables": "#bb9ac8",
 }
 
 Summary = collections.namedtuple("Summary", "low median high")

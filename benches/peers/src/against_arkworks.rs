@@ -151,13 +151,15 @@ fn assert_arkworks(name: &str, circuit: &AnyCircuit<Scalar>, blank: AnyCircuit<S
     let replay = Replay::new(&recording);
     let matrices = Matrices::of(&replay).unwrap();
     let inputs: Vec<Fr> = recording.inputs[1..].iter().map(fr).collect();
-    let [best, portable] = [Instructions::Best, Instructions::Portable]
+    let [best, avx2, portable] = [Instructions::Best, Instructions::Avx2, Instructions::Portable]
         .map(|instructions| Prover::with_instructions(blank.clone(), &parameters, instructions).unwrap());
     for (prover, tables, random) in [
         (&best, false, Told::random(2)),
         (&best, true, Told::random(3)),
         (&best, false, Told::random(4).without_r()),
         (&best, false, Told::random(5).without_s()),
+        (&avx2, false, Told::random(8)),
+        (&avx2, true, Told::random(9)),
         (&portable, false, Told::random(6)),
         (&portable, true, Told::random(7).without_r().without_s()),
     ] {

@@ -236,6 +236,32 @@ impl BaseField for blst_fp2 {
     }
 }
 
+/// A field whose elements have `K` components of the base field.
+pub(crate) trait Components<const K: usize>: BaseField {
+    fn components(&self) -> [&blst_fp; K];
+    fn from_components(components: [blst_fp; K]) -> Self;
+}
+
+impl Components<1> for blst_fp {
+    fn components(&self) -> [&blst_fp; 1] {
+        [self]
+    }
+
+    fn from_components([element]: [blst_fp; 1]) -> Self {
+        element
+    }
+}
+
+impl Components<2> for blst_fp2 {
+    fn components(&self) -> [&blst_fp; 2] {
+        self.fp.each_ref()
+    }
+
+    fn from_components(fp: [blst_fp; 2]) -> Self {
+        blst_fp2 { fp }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

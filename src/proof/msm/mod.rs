@@ -1,8 +1,8 @@
 //! Multi-scalar multiplication in G1 and G2: Σ s_i P_i for points known beforehand and scalars that come with each proof.
 //!
 //! Pippenger's bucket method with signed digits ([`digits`]): buckets are filled by a counting sort ([`buckets`]) and summed as trees
-//! of affine additions that share inversions ([`sum`]), eight at a time where the processor can (`vector`), one at a time
-//! elsewhere ([`portable`]); scalars are cut into parts that belong to cheap multiples of the points and share buckets
+//! of affine additions that share inversions ([`sum`]), eight at a time where the processor has vectors that multiply
+//! (`vector`), one at a time elsewhere ([`portable`]); scalars are cut into parts that belong to cheap multiples of the points and share buckets
 //! ([`endomorphism`]); a set of buckets is then summed by rows and columns ([`reduce`]), again in batches.
 //!
 //! Runs on the threads of the rayon pool that it is called in. Time depends on the scalars, on how many are zero, small or
@@ -26,7 +26,8 @@ use self::endomorphism::Endomorphic;
 pub(crate) use self::multiply::BASES_MAX;
 use self::multiply::Tables;
 use self::portable::Portable;
-use super::arith::curve::{G1, G2};
+use super::arith::curve::{Curve, G1, G2};
+use super::arith::field::Components;
 use super::memory::MemoryBound;
 use group::Group;
 use rayon::prelude::{ParallelIterator, ParallelSlice};
@@ -35,65 +36,130 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// Scalars whose lengths one task counts.
 const CHUNK_SCALARS: usize = 4096;
 
-/// A curve with an adder for this machine's processor.
+/// A curve with adders.
 pub(crate) trait MsmCurve: Endomorphic + Sized {
-    /// The adder that wants special instructions.
-    type Fast: Adder<Self>;
-    /// It, if the processor has them.
-    fn fast() -> Option<Self::Fast>;
+    /// Gives the fastest adder of those that may be used, and that this machine's processor has, to what wants one.
+    fn with_adder<W: ForAdder<Self>>(instructions: Instructions, work: W) -> W::Made;
 }
 
-#[cfg(target_arch = "x86_64")]
-mod fast {
-    use super::super::arith::ifma::Ifma;
-    use super::{G1, G2, MsmCurve, vector::Vectorised};
+/// What is made for an adder, whichever it is.
+pub(crate) trait ForAdder<C: MsmCurve> {
+    type Made;
+    fn make<A: Adder<C> + 'static>(self, adder: A) -> Self::Made;
+}
 
-    impl MsmCurve for G1 {
-        type Fast = Vectorised<1>;
-        fn fast() -> Option<Vectorised<1>> {
-            Ifma::detect().map(Vectorised)
-        }
-    }
-
-    impl MsmCurve for G2 {
-        type Fast = Vectorised<2>;
-        fn fast() -> Option<Vectorised<2>> {
-            Ifma::detect().map(Vectorised)
-        }
+impl MsmCurve for G1 {
+    fn with_adder<W: ForAdder<Self>>(instructions: Instructions, work: W) -> W::Made {
+        by_instructions::<1, Self, W>(instructions, work)
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-mod fast {
-    use super::{G1, G2, MsmCurve, portable::Portable};
+impl MsmCurve for G2 {
+    fn with_adder<W: ForAdder<Self>>(instructions: Instructions, work: W) -> W::Made {
+        by_instructions::<2, Self, W>(instructions, work)
+    }
+}
 
-    impl MsmCurve for G1 {
-        type Fast = Portable;
-        fn fast() -> Option<Portable> {
-            None
+fn by_instructions<const K: usize, C, W>(instructions: Instructions, work: W) -> W::Made
+where
+    C: MsmCurve + Curve<Field: Components<K>>,
+    W: ForAdder<C>,
+{
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::arith::{fma::Fma, ifma::Ifma};
+        use vector::Vectorised;
+
+        if instructions == Instructions::Best
+            && let Some(ifma) = Ifma::detect()
+        {
+            return work.make(Vectorised::<Ifma, K>(ifma));
+        }
+        if instructions != Instructions::Portable
+            && let Some(fma) = Fma::detect()
+        {
+            return work.make(Vectorised::<Fma, K>(fma));
         }
     }
-
-    impl MsmCurve for G2 {
-        type Fast = Portable;
-        fn fast() -> Option<Portable> {
-            None
-        }
-    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = instructions;
+    work.make(Portable)
 }
 
 /// The points of a multi-scalar multiplication, made ready, with tables of their multiples or without.
 pub(crate) struct Bases<C: MsmCurve> {
-    plain: Form<C>,
+    plain: Box<dyn Form<C>>,
     /// Made and dropped while multiplications run; each keeps what it began with.
-    tables: RwLock<Option<Arc<Form<C>>>>,
+    tables: RwLock<Option<Arc<dyn Form<C>>>>,
     len: usize,
 }
 
 /// Points as one of the adders wants them.
-enum Form<C: MsmCurve> {
-    Portable(Tables<C, Portable>),
-    Fast(Tables<C, C::Fast>),
+trait Form<C: MsmCurve>: Send + Sync {
+    /// Bytes that they hold with their images, and the tables.
+    fn bytes(&self) -> u64;
+    /// Bytes of the points themselves.
+    fn bytes_of_bases(&self) -> u64;
+    /// Bytes of the tables that would be made within a bound.
+    fn tables_bytes_for(&self, bytes_max: u64) -> u64;
+    /// What a multiplication takes of memory at most.
+    fn bound(&self) -> MemoryBound;
+    /// What a multiplication costs, in additions.
+    fn cost(&self, lengths: &Lengths) -> u64;
+    fn multiply(&self, lengths: &Lengths, scalars: &[Integer]) -> C::Projective;
+}
+
+impl<C: MsmCurve, A: Adder<C>> Form<C> for Tables<C, A> {
+    fn bytes(&self) -> u64 {
+        self.bytes()
+    }
+
+    fn bytes_of_bases(&self) -> u64 {
+        self.bytes_of_bases()
+    }
+
+    fn tables_bytes_for(&self, bytes_max: u64) -> u64 {
+        self.tables_bytes_for(bytes_max)
+    }
+
+    fn bound(&self) -> MemoryBound {
+        self.bound()
+    }
+
+    fn cost(&self, lengths: &Lengths) -> u64 {
+        self.plan(lengths).1
+    }
+
+    fn multiply(&self, lengths: &Lengths, scalars: &[Integer]) -> C::Projective {
+        self.multiply(&self.plan(lengths).0, scalars)
+    }
+}
+
+/// Makes points ready.
+struct Plain<'a, C: MsmCurve>(&'a [C::Affine]);
+
+impl<C: MsmCurve> ForAdder<C> for Plain<'_, C> {
+    type Made = Box<dyn Form<C>>;
+
+    fn make<A: Adder<C> + 'static>(self, adder: A) -> Self::Made {
+        Box::new(Tables::plain(adder, self.0))
+    }
+}
+
+/// Makes tables of points, if they save something.
+struct WithTables<'a, C: MsmCurve> {
+    points: &'a [C::Affine],
+    bytes_max: u64,
+    pause: &'a dyn Fn(),
+}
+
+impl<C: MsmCurve> ForAdder<C> for WithTables<'_, C> {
+    type Made = Option<Arc<dyn Form<C>>>;
+
+    fn make<A: Adder<C> + 'static>(self, adder: A) -> Self::Made {
+        let tables = Tables::with_tables(adder, self.points, self.bytes_max, self.pause)?;
+        Some(Arc::new(tables))
+    }
 }
 
 /// Which of the processor's instructions to use.
@@ -101,17 +167,16 @@ enum Form<C: MsmCurve> {
 pub enum Instructions {
     /// The fastest that the processor has.
     Best,
-    /// Without the vectors of AVX-512, as where a processor has none. For comparisons.
+    /// At most those of AVX2 and FMA, as where a processor has no more. For comparisons.
+    Avx2,
+    /// Without vectors, as where a processor has none that multiply. For comparisons.
     Portable,
 }
 
 impl<C: MsmCurve> Bases<C> {
     /// Makes points ready, [`BASES_MAX`] of them at most. Points at infinity are allowed.
     pub(crate) fn new(points: &[C::Affine], instructions: Instructions) -> Self {
-        let plain = match fast::<C>(instructions) {
-            Some(adder) => Form::Fast(Tables::plain(adder, points)),
-            None => Form::Portable(Tables::plain(Portable, points)),
-        };
+        let plain = C::with_adder(instructions, Plain(points));
         Bases { plain, tables: RwLock::new(None), len: points.len() }
     }
 
@@ -125,19 +190,13 @@ impl<C: MsmCurve> Bases<C> {
         bytes_max: u64,
         pause: &dyn Fn(),
     ) {
-        let tables = match fast::<C>(instructions) {
-            Some(adder) => Tables::with_tables(adder, points, bytes_max, pause).map(Form::Fast),
-            None => Tables::with_tables(Portable, points, bytes_max, pause).map(Form::Portable),
-        };
-        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = tables.map(Arc::new);
+        let tables = C::with_adder(instructions, WithTables { points, bytes_max, pause });
+        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = tables;
     }
 
     /// Bytes of the tables that [`Self::make_tables`] would make.
     pub(crate) fn tables_bytes_for(&self, bytes_max: u64) -> u64 {
-        match &self.plain {
-            Form::Portable(plain) => plain.tables_bytes_for(bytes_max),
-            Form::Fast(plain) => plain.tables_bytes_for(bytes_max),
-        }
+        self.plain.tables_bytes_for(bytes_max)
     }
 
     /// Lets go of the tables.
@@ -145,16 +204,13 @@ impl<C: MsmCurve> Bases<C> {
         *self.tables.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn tables(&self) -> Option<Arc<Form<C>>> {
+    fn tables(&self) -> Option<Arc<dyn Form<C>>> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Bytes of the points themselves, without their images: a measure of what tables of them take.
     pub(crate) fn bytes_of_points(&self) -> u64 {
-        match &self.plain {
-            Form::Portable(plain) => plain.bytes_of_bases(),
-            Form::Fast(plain) => plain.bytes_of_bases(),
-        }
+        self.plain.bytes_of_bases()
     }
 
     /// Bytes that the points hold with their images, and the tables.
@@ -176,7 +232,7 @@ impl<C: MsmCurve> Bases<C> {
 /// The points, and the tables that one proof uses, whatever becomes of them meanwhile.
 pub(crate) struct Held<'a, C: MsmCurve> {
     bases: &'a Bases<C>,
-    tables: Option<Arc<Form<C>>>,
+    tables: Option<Arc<dyn Form<C>>>,
 }
 
 impl<C: MsmCurve> Held<'_, C> {
@@ -201,41 +257,7 @@ impl<C: MsmCurve> Held<'_, C> {
             return C::Projective::identity();
         }
         let tables = self.tables.as_deref().filter(|tables| tables.cost(&lengths) < plain.cost(&lengths));
-        tables.unwrap_or(plain).multiply(&lengths, scalars)
-    }
-}
-
-fn fast<C: MsmCurve>(instructions: Instructions) -> Option<C::Fast> {
-    (instructions == Instructions::Best).then(C::fast).flatten()
-}
-
-impl<C: MsmCurve> Form<C> {
-    fn bytes(&self) -> u64 {
-        match self {
-            Form::Portable(tables) => tables.bytes(),
-            Form::Fast(tables) => tables.bytes(),
-        }
-    }
-
-    fn bound(&self) -> MemoryBound {
-        match self {
-            Form::Portable(tables) => tables.bound(),
-            Form::Fast(tables) => tables.bound(),
-        }
-    }
-
-    fn cost(&self, lengths: &Lengths) -> u64 {
-        match self {
-            Form::Portable(tables) => tables.plan(lengths).1,
-            Form::Fast(tables) => tables.plan(lengths).1,
-        }
-    }
-
-    fn multiply(&self, lengths: &Lengths, scalars: &[Integer]) -> C::Projective {
-        match self {
-            Form::Portable(tables) => tables.multiply(&tables.plan(lengths).0, scalars),
-            Form::Fast(tables) => tables.multiply(&tables.plan(lengths).0, scalars),
-        }
+        tables.unwrap_or(plain.as_ref()).multiply(&lengths, scalars)
     }
 }
 

@@ -41,7 +41,7 @@ fn naive<C: MsmCurve>(points: &[C::Affine], scalars: &[Scalar]) -> C::Projective
 /// The same product in every way there is.
 fn assert_every_way_gives<C: MsmCurve>(points: &[C::Affine], scalars: &[Scalar], expected: &C::Projective) {
     let integers = integers(scalars);
-    for instructions in [Instructions::Best, Instructions::Portable] {
+    for instructions in [Instructions::Best, Instructions::Avx2, Instructions::Portable] {
         let bases = Bases::<C>::new(points, instructions);
         assert!(bases.of_now().multiply(&integers) == *expected, "{instructions:?}");
         for bytes_max in [1 << 13, 1 << 26] {

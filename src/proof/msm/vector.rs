@@ -1,4 +1,4 @@
-//! The adder for processors with AVX512-IFMA: eight additions at a time.
+//! The adder for processors with vectors that multiply: eight additions at a time.
 //!
 //! Each lane keeps a running product of its own through the batch; one inversion serves all eight. In G2 what is multiplied and
 //! inverted are norms, which are elements of the base field: with d̄ for the conjugate, 1/d = d̄ / (d d̄). Whether two x coordinates
@@ -6,20 +6,14 @@
 //! done again by the portable adder, which knows the tangent and the point at infinity. In sums of points that
 //! nobody chose to collide this does not happen.
 
-// The only entry into code that is compiled for AVX512-IFMA.
-#![allow(unsafe_code)]
-
 use super::super::arith::curve::{Affine, Curve};
-use super::super::arith::ifma::Ifma;
-use super::super::arith::ifma::kernel::{
-    self, Lanes, mul, mul_add, negate_where, rotated, sub, sub_twice, weakly_reduced,
-};
-use super::super::arith::ifma::packed::{Packed, PackedField, everywhere, first, gather, scattered};
+use super::super::arith::field::Components;
 use super::super::arith::memory::prefetch;
+use super::super::arith::packed::Packed;
+use super::super::arith::simd::{Simd, Work};
 use super::adder::{Adder, Operand, Pair, Sums};
 use super::portable;
 use crate::proof::wiped::wipe_room;
-use blst::blst_fp;
 use zeroize::DefaultIsZeroes;
 
 /// Additions at once.
@@ -30,69 +24,73 @@ const GROUPS_AHEAD: usize = 1;
 
 /// See the module. `K` is the number of components of a coordinate: 1 in G1, 2 in G2.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Vectorised<const K: usize>(pub(crate) Ifma);
+pub(crate) struct Vectorised<S, const K: usize>(pub(crate) S);
 
 /// An affine point, coordinates below 1.001 p (y below 2 p if it was negated). All-zero y, which no point has, is infinity.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[repr(C)]
-pub(crate) struct PackedPoint<const K: usize> {
-    x: [Packed; K],
-    y: [Packed; K],
+pub(crate) struct PackedPoint<E, const K: usize> {
+    x: [E; K],
+    y: [E; K],
 }
 
-impl<const K: usize> Default for PackedPoint<K> {
+impl<E: Packed, const K: usize> Default for PackedPoint<E, K> {
     fn default() -> Self {
-        PackedPoint { x: [Packed::ZERO; K], y: [Packed::ZERO; K] }
+        PackedPoint { x: [E::default(); K], y: [E::default(); K] }
     }
 }
 
-impl<const K: usize> DefaultIsZeroes for PackedPoint<K> {}
+impl<E: Packed, const K: usize> DefaultIsZeroes for PackedPoint<E, K> {}
 
 /// A coordinate of eight points.
-type Coordinate<const K: usize> = [Lanes; K];
+type Coordinate<S, const K: usize> = [<S as Simd>::Lanes; K];
 
 /// What the first pass over a batch leaves for the second.
 #[derive(Clone, Copy)]
-pub(crate) struct Step<const K: usize> {
+pub(crate) struct Step<L, const K: usize> {
     /// x of the first operands.
-    x: Coordinate<K>,
+    x: [L; K],
     /// The difference of the x coordinates.
-    difference: Coordinate<K>,
+    difference: [L; K],
     /// The product of the norms of the differences before this one; in G2 also, at the end, the norm of this one, which in G1 is
     /// the difference itself.
-    norms: [Lanes; K],
+    norms: [L; K],
 }
 
 /// Room for the steps of a batch.
-pub(crate) struct Steps<const K: usize>(Vec<Step<K>>);
+pub(crate) struct Steps<S: Simd, const K: usize>(Vec<Step<S::Lanes, K>>);
 
-impl<const K: usize> Drop for Steps<K> {
+impl<S: Simd, const K: usize> Drop for Steps<S, K> {
     fn drop(&mut self) {
-        // SAFETY: a step is integers and nothing else, for which all bits zero is a value.
-        wipe_room(&mut self.0, unsafe { std::mem::zeroed() });
+        let zero = [S::ZERO; K];
+        wipe_room(&mut self.0, Step { x: zero, difference: zero, norms: zero });
     }
 }
 
-impl<const K: usize, C: Curve<Field: PackedField<K>>> Adder<C> for Vectorised<K> {
-    type Point = PackedPoint<K>;
-    type Scratch = Steps<K>;
+impl<S: Simd, const K: usize, C: Curve<Field: Components<K>>> Adder<C> for Vectorised<S, K> {
+    type Point = PackedPoint<S::Element, K>;
+    type Scratch = Steps<S, K>;
 
-    const INFINITY: Self::Point = PackedPoint { x: [Packed::ZERO; K], y: [Packed::ZERO; K] };
+    const INFINITY: Self::Point = PackedPoint { x: [S::Element::ZERO; K], y: [S::Element::ZERO; K] };
     /// The inversion is not vectorised and weighs as much as some hundred additions' share; the scratch fits the second-level cache.
     const BATCH: usize = 1024;
-    const SCRATCH_BYTES: usize = <Self as Adder<C>>::BATCH / LANES * size_of::<Step<K>>()
+    const SCRATCH_BYTES: usize = <Self as Adder<C>>::BATCH / LANES * size_of::<Step<S::Lanes, K>>()
         + portable::add_points_bytes::<C::Field>(<Self as Adder<C>>::BATCH);
 
     fn pack(point: &Affine<C::Field>) -> Self::Point {
-        PackedPoint { x: point.x.pack(), y: point.y.pack() }
+        let packed = |coordinate: &C::Field| coordinate.components().map(S::Element::pack);
+        PackedPoint { x: packed(&point.x), y: packed(&point.y) }
     }
 
     fn unpack(point: &Self::Point) -> Affine<C::Field> {
-        Affine { x: C::Field::unpack(&point.x), y: C::Field::unpack(&point.y) }
+        let unpacked = |coordinate: [S::Element; K]| {
+            C::Field::from_components(coordinate.map(|component| component.unpack()))
+        };
+        Affine { x: unpacked(point.x), y: unpacked(point.y) }
     }
 
     fn is_infinity(point: &Self::Point) -> bool {
-        point.y[0].0[0] == 0 && point.y == [Packed::ZERO; K]
+        point.y.iter().all(Packed::is_zero)
     }
 
     fn neg(point: &Self::Point) -> Self::Point {
@@ -111,9 +109,8 @@ impl<const K: usize, C: Curve<Field: PackedField<K>>> Adder<C> for Vectorised<K>
         sums: &mut [Self::Point],
     ) -> Sums {
         let Some(last) = pairs.last() else { return Sums::AllFinite };
-        // SAFETY: `Ifma` is made only where the processor has the instructions.
-        let added = unsafe { add_batch(scratch, sources, pairs, last, sums) };
-        if added {
+        if self.0.with_instructions(Batch { simd: self.0, steps: &mut scratch.0, sources, pairs, last, sums })
+        {
             return Sums::AllFinite;
         }
         let pairs = pairs.iter().map(|pair| {
@@ -130,187 +127,187 @@ impl<const K: usize, C: Curve<Field: PackedField<K>>> Adder<C> for Vectorised<K>
     }
 }
 
-/// Adds all pairs, unless some have the same x: then `false`, and the sums are not to be used.
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn add_batch<const K: usize>(
-    Steps(steps): &mut Steps<K>,
-    sources: &[PackedPoint<K>],
-    pairs: &[Pair],
-    last: &Pair,
-    sums: &mut [PackedPoint<K>],
-) -> bool {
-    steps.clear();
-    // The lanes of an incomplete group repeat the last pair, so that they too have a difference other than zero.
-    let lane = |group: &[Pair], i: usize| *group.get(i).unwrap_or(last);
-    let mut product: Option<Lanes> = None;
-    for (i, group) in pairs.chunks(LANES).enumerate() {
-        for pair in pairs.get((i + GROUPS_AHEAD) * LANES..).unwrap_or_default().iter().take(LANES) {
-            prefetch(&sources[pair.a.index()].x);
-            prefetch(&sources[pair.b.index()].x);
+/// Pairs to be added.
+struct Batch<'a, S: Simd, const K: usize> {
+    simd: S,
+    steps: &'a mut Vec<Step<S::Lanes, K>>,
+    sources: &'a [PackedPoint<S::Element, K>],
+    pairs: &'a [Pair],
+    last: &'a Pair,
+    sums: &'a mut [PackedPoint<S::Element, K>],
+}
+
+impl<S: Simd, const K: usize> Work for Batch<'_, S, K> {
+    type Made = bool;
+
+    /// Adds all pairs, unless some have the same x: then `false`, and the sums are not to be used.
+    #[inline(always)]
+    fn run(self) -> bool {
+        let Self { simd, steps, sources, pairs, last, sums } = self;
+
+        steps.clear();
+        // The lanes of an incomplete group repeat the last pair, so that they too have a difference other than zero.
+        let lane = |group: &[Pair], i: usize| *group.get(i).unwrap_or(last);
+        let mut product: Option<S::Lanes> = None;
+        for (i, group) in pairs.chunks(LANES).enumerate() {
+            for pair in pairs.get((i + GROUPS_AHEAD) * LANES..).unwrap_or_default().iter().take(LANES) {
+                prefetch(&sources[pair.a.index()].x);
+                prefetch(&sources[pair.b.index()].x);
+            }
+            let lanes: [Pair; LANES] = std::array::from_fn(|i| lane(group, i));
+            let x = gathered(simd, lanes.map(|pair| &sources[pair.a.index()].x));
+            let other = gathered(simd, lanes.map(|pair| &sources[pair.b.index()].x));
+            let mut difference = other;
+            for k in 0..K {
+                difference[k] = simd.sub::<2>(&other[k], &x[k]);
+            }
+            // The first has no product before it; its norm squared over itself serves as one.
+            let norm = norm(simd, &difference);
+            let before = product.unwrap_or(norm);
+            product = Some(simd.mul(&before, &norm));
+            let mut norms = [norm; K];
+            norms[0] = before;
+            steps.push(Step { x, difference, norms });
         }
-        let lanes: [Pair; LANES] = std::array::from_fn(|i| lane(group, i));
-        let x = gathered(lanes.map(|pair| &sources[pair.a.index()].x));
-        let other = gathered(lanes.map(|pair| &sources[pair.b.index()].x));
-        let mut difference = other;
-        for k in 0..K {
-            difference[k] = sub::<2>(&other[k], &x[k]);
+        let Some(mut inverse) = product.and_then(|product| simd.inverses(&product)) else { return false };
+        for (i, (group, step)) in pairs.chunks(LANES).zip(steps.iter()).enumerate().rev() {
+            let first = i.saturating_sub(GROUPS_AHEAD) * LANES;
+            for pair in pairs[first..].iter().take(LANES) {
+                prefetch(&sources[pair.a.index()].y);
+                prefetch(&sources[pair.b.index()].y);
+            }
+            let reciprocal = simd.mul(&inverse, &step.norms[0]);
+            inverse = simd.mul(&inverse, if K == 1 { &step.difference[0] } else { &step.norms[K - 1] });
+            let y = signed(simd, sources, |i| lane(group, i).a);
+            let other = signed(simd, sources, |i| lane(group, i).b);
+            let (x, y) = chord(simd, step, &y, &other, &reciprocal);
+            scatter(simd, group, &x, &y, sums);
         }
-        // The first has no product before it; its norm squared over itself serves as one.
-        let norm = norm(&difference);
-        let before = product.unwrap_or(norm);
-        product = Some(mul(&before, &norm));
-        let mut norms = [norm; K];
-        norms[0] = before;
-        steps.push(Step { x, difference, norms });
+        true
     }
-    let Some(mut inverse) = product.and_then(|product| inverses(&product)) else { return false };
-    for (i, (group, step)) in pairs.chunks(LANES).zip(steps.iter()).enumerate().rev() {
-        let first = i.saturating_sub(GROUPS_AHEAD) * LANES;
-        for pair in pairs[first..].iter().take(LANES) {
-            prefetch(&sources[pair.a.index()].y);
-            prefetch(&sources[pair.b.index()].y);
-        }
-        let reciprocal = mul(&inverse, &step.norms[0]);
-        inverse = mul(&inverse, if K == 1 { &step.difference[0] } else { &step.norms[K - 1] });
-        let y = signed(sources, |i| lane(group, i).a);
-        let other = signed(sources, |i| lane(group, i).b);
-        let (x, y) = chord(step, &y, &other, &reciprocal);
-        scatter(group, &x, &y, sums);
-    }
-    true
 }
 
 /// The third point of the chord, mirrored: x and y of the sum, given the reciprocal of the norm of the slope's denominator.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn chord<const K: usize>(
-    step: &Step<K>,
-    y: &Coordinate<K>,
-    other: &Coordinate<K>,
-    reciprocal: &Lanes,
-) -> (Coordinate<K>, Coordinate<K>) {
+#[inline(always)]
+fn chord<S: Simd, const K: usize>(
+    simd: S,
+    step: &Step<S::Lanes, K>,
+    y: &Coordinate<S, K>,
+    other: &Coordinate<S, K>,
+    reciprocal: &S::Lanes,
+) -> (Coordinate<S, K>, Coordinate<S, K>) {
     let mut rise = *other;
     for k in 0..K {
-        rise[k] = sub::<2>(&other[k], &y[k]);
+        rise[k] = simd.sub::<2>(&other[k], &y[k]);
     }
-    let slope = quotient(&rise, &step.difference, reciprocal);
-    let mut x = squared(&slope);
+    let slope = quotient(simd, &rise, &step.difference, reciprocal);
+    let mut x = squared(simd, &slope);
     let mut run = x;
     for k in 0..K {
         // x1 + x2 = 2 x1 + (x2 - x1); the difference is below 3.01 p.
-        x[k] = weakly_reduced(&sub_twice::<6>(&x[k], &step.x[k], &step.difference[k]));
-        run[k] = sub::<2>(&step.x[k], &x[k]);
+        x[k] = simd.weakly_reduced(&simd.sub_twice::<6>(&x[k], &step.x[k], &step.difference[k]));
+        run[k] = simd.sub::<2>(&step.x[k], &x[k]);
     }
-    let mut sum_y = times(&slope, &run);
+    let mut sum_y = times(simd, &slope, &run);
     for k in 0..K {
-        sum_y[k] = weakly_reduced(&sub::<2>(&sum_y[k], &y[k]));
+        sum_y[k] = simd.weakly_reduced(&simd.sub::<2>(&sum_y[k], &y[k]));
     }
     (x, sum_y)
 }
 
-/// The inverse of each lane, by one inversion of the product of all; none if a lane is zero.
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn inverses(lanes: &Lanes) -> Option<Lanes> {
-    // The products of one, two and four other lanes: together all seven.
-    let one = rotated::<1>(lanes);
-    let pair = mul(lanes, &one);
-    let two = rotated::<2>(&pair);
-    let quad = mul(&pair, &two);
-    let four = rotated::<4>(&quad);
-    let [inverse] = blst_fp::packed_inverse(&[first(&mul(&quad, &four))])?;
-    Some(mul(&mul(&everywhere(&inverse), &one), &mul(&two, &four)))
-}
-
 /// In G2 `a ā`, which is zero for zero alone; in G1 `a` itself. `a` is below 4 p, a norm in G2 below 1.001 p.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn norm<const K: usize>(a: &Coordinate<K>) -> Lanes {
-    if K == 1 { a[0] } else { mul_add(&a[0], &a[0], &a[K - 1], &a[K - 1]) }
+#[inline(always)]
+fn norm<S: Simd, const K: usize>(simd: S, a: &Coordinate<S, K>) -> S::Lanes {
+    if K == 1 { a[0] } else { simd.mul_add(&a[0], &a[0], &a[K - 1], &a[K - 1]) }
 }
 
 /// `a / b`, given the reciprocal of b's norm: `a` and `b` below 4 p, result below 1.001 p.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn quotient<const K: usize>(a: &Coordinate<K>, b: &Coordinate<K>, reciprocal: &Lanes) -> Coordinate<K> {
+#[inline(always)]
+fn quotient<S: Simd, const K: usize>(
+    simd: S,
+    a: &Coordinate<S, K>,
+    b: &Coordinate<S, K>,
+    reciprocal: &S::Lanes,
+) -> Coordinate<S, K> {
     let mut quotient = *a;
     if K == 2 {
         // (a0 + a1 u)(b0 - b1 u).
-        let negated = negate_where::<4>(&a[0], u8::MAX);
-        quotient[0] = mul_add(&a[0], &b[0], &a[1], &b[1]);
-        quotient[1] = mul_add(&a[1], &b[0], &negated, &b[1]);
+        let negated = simd.negate_where::<4>(&a[0], u8::MAX);
+        quotient[0] = simd.mul_add(&a[0], &b[0], &a[1], &b[1]);
+        quotient[1] = simd.mul_add(&a[1], &b[0], &negated, &b[1]);
     }
     for component in &mut quotient {
-        *component = mul(component, reciprocal);
+        *component = simd.mul(component, reciprocal);
     }
     quotient
 }
 
 /// `a · b`: factors below 4 p, result below 1.001 p.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn times<const K: usize>(a: &Coordinate<K>, b: &Coordinate<K>) -> Coordinate<K> {
+#[inline(always)]
+fn times<S: Simd, const K: usize>(simd: S, a: &Coordinate<S, K>, b: &Coordinate<S, K>) -> Coordinate<S, K> {
     let mut product = *a;
     if K == 1 {
-        product[0] = mul(&a[0], &b[0]);
+        product[0] = simd.mul(&a[0], &b[0]);
     } else {
         // (a0 + a1 u)(b0 + b1 u), u² = -1.
-        let negated = negate_where::<4>(&a[1], u8::MAX);
-        product[0] = mul_add(&a[0], &b[0], &negated, &b[1]);
-        product[1] = mul_add(&a[0], &b[1], &a[1], &b[0]);
+        let negated = simd.negate_where::<4>(&a[1], u8::MAX);
+        product[0] = simd.mul_add(&a[0], &b[0], &negated, &b[1]);
+        product[1] = simd.mul_add(&a[0], &b[1], &a[1], &b[0]);
     }
     product
 }
 
 /// `a²`: `a` below 2 p, result below 1.001 p.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn squared<const K: usize>(a: &Coordinate<K>) -> Coordinate<K> {
+#[inline(always)]
+fn squared<S: Simd, const K: usize>(simd: S, a: &Coordinate<S, K>) -> Coordinate<S, K> {
     let mut square = *a;
     if K == 1 {
-        square[0] = mul(&a[0], &a[0]);
+        square[0] = simd.mul(&a[0], &a[0]);
     } else {
         // (a0 + a1)(a0 - a1) and 2 a0 a1.
-        square[0] = mul(&kernel::add(&a[0], &a[1]), &sub::<2>(&a[0], &a[1]));
-        square[1] = mul(&kernel::add(&a[0], &a[0]), &a[1]);
+        square[0] = simd.mul(&simd.add(&a[0], &a[1]), &simd.sub::<2>(&a[0], &a[1]));
+        square[1] = simd.mul(&simd.add(&a[0], &a[0]), &a[1]);
     }
     square
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn gathered<const K: usize>(coordinates: [&[Packed; K]; LANES]) -> Coordinate<K> {
-    let mut lanes = [gather(coordinates.map(|components| &components[0])); K];
+#[inline(always)]
+fn gathered<S: Simd, const K: usize>(simd: S, coordinates: [&[S::Element; K]; LANES]) -> Coordinate<S, K> {
+    let mut lanes = [simd.gather(coordinates.map(|components| &components[0])); K];
     if K == 2 {
-        lanes[1] = gather(coordinates.map(|components| &components[1]));
+        lanes[1] = simd.gather(coordinates.map(|components| &components[1]));
     }
     lanes
 }
 
 /// y of eight operands, negated where they say so: below 2 p.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn signed<const K: usize>(sources: &[PackedPoint<K>], operand: impl Fn(usize) -> Operand) -> Coordinate<K> {
+#[inline(always)]
+fn signed<S: Simd, const K: usize>(
+    simd: S,
+    sources: &[PackedPoint<S::Element, K>],
+    operand: impl Fn(usize) -> Operand,
+) -> Coordinate<S, K> {
     let operands: [Operand; LANES] = std::array::from_fn(operand);
     let mask = (0..LANES).fold(0u8, |mask, i| mask | (u8::from(operands[i].is_negative()) << i));
-    let mut y = gathered(operands.map(|operand| &sources[operand.index()].y));
+    let mut y = gathered(simd, operands.map(|operand| &sources[operand.index()].y));
     if mask != 0 {
         for component in &mut y {
-            *component = negate_where::<2>(component, mask);
+            *component = simd.negate_where::<2>(component, mask);
         }
     }
     y
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn scatter<const K: usize>(
+#[inline(always)]
+fn scatter<S: Simd, const K: usize>(
+    simd: S,
     group: &[Pair],
-    x: &Coordinate<K>,
-    y: &Coordinate<K>,
-    sums: &mut [PackedPoint<K>],
+    x: &Coordinate<S, K>,
+    y: &Coordinate<S, K>,
+    sums: &mut [PackedPoint<S::Element, K>],
 ) {
     for k in 0..K {
-        let (x, y) = (scattered(&x[k]), scattered(&y[k]));
+        let (x, y) = (simd.scattered(&x[k]), simd.scattered(&y[k]));
         for (i, pair) in group.iter().enumerate() {
             let sum = &mut sums[pair.out as usize];
             sum.x[k] = x[i];

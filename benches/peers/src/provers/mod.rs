@@ -37,8 +37,14 @@ pub enum ProverName {
     Zkpnet,
     /// zkpnet with tables of its key's points, of 512 MiB at most
     ZkpnetTables,
-    /// zkpnet as it runs where the processor lacks AVX512-IFMA, without tables
+    /// zkpnet as it runs where the processor has AVX2 and FMA and no AVX512-IFMA, without tables
+    ZkpnetAvx2,
+    /// the same with tables
+    ZkpnetAvx2Tables,
+    /// zkpnet as it runs where the processor has neither, without tables
     ZkpnetPortable,
+    /// the same with tables
+    ZkpnetPortableTables,
 }
 
 /// A prover with its key and its witness.
@@ -82,7 +88,10 @@ impl ProverName {
             }
             Self::Zkpnet => zkpnet(workload, keys, Instructions::Best, Tables::Without)?,
             Self::ZkpnetTables => zkpnet(workload, keys, Instructions::Best, Tables::With)?,
+            Self::ZkpnetAvx2 => zkpnet(workload, keys, Instructions::Avx2, Tables::Without)?,
+            Self::ZkpnetAvx2Tables => zkpnet(workload, keys, Instructions::Avx2, Tables::With)?,
             Self::ZkpnetPortable => zkpnet(workload, keys, Instructions::Portable, Tables::Without)?,
+            Self::ZkpnetPortableTables => zkpnet(workload, keys, Instructions::Portable, Tables::With)?,
         })
     }
 }

@@ -4,7 +4,9 @@
 //! multiplication algorithms", 1996, CIOS) with 52-bit digits: per digit, sums of at most six products below 2^52 enter a
 //! 64-bit limb, far from overflow, so carries move once at the end.
 
-use super::{LIMB_BITS, LIMB_MASK, P};
+use super::{LIMB_BITS, LIMB_MASK};
+use crate::proof::arith::field::MODULUS;
+use crate::proof::arith::packed::multiple_of_p;
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64,
     _mm512_mask_blend_epi64, _mm512_permutexvar_epi64, _mm512_set_epi64, _mm512_set1_epi64,
@@ -12,7 +14,7 @@ use std::arch::x86_64::{
 };
 
 /// One limb of eight elements.
-pub(crate) type Limb = __m512i;
+pub(super) type Limb = __m512i;
 
 /// Eight elements, limb by limb. Limbs are below 2^52 wherever a function takes or returns this.
 pub(crate) type Lanes = [Limb; 8];
@@ -20,39 +22,7 @@ pub(crate) type Lanes = [Limb; 8];
 /// `-1/p` modulo 2^52.
 const NEGATED_INVERSE: u64 = 0x89f3_fffc_fffc_fffd & LIMB_MASK;
 
-/// `factor` times p in limbs of 52 bits, for factors below 2^16.
-pub(super) const fn multiple_of_p(factor: u64) -> [u64; 8] {
-    let mut product = [0u64; 7];
-    let mut carry = 0u128;
-    let mut i = 0;
-    while i < 6 {
-        let wide = P[i] as u128 * factor as u128 + carry;
-        product[i] = wide as u64;
-        carry = wide >> 64;
-        i += 1;
-    }
-    product[6] = carry as u64;
-    to_limbs(&product)
-}
-
-/// Cuts a number of up to 416 bits into limbs of 52 bits.
-pub(super) const fn to_limbs(words: &[u64; 7]) -> [u64; 8] {
-    let mut limbs = [0u64; 8];
-    let mut i = 0;
-    while i < 8 {
-        let bit = i * LIMB_BITS as usize;
-        let (word, shift) = (bit / 64, bit % 64);
-        let mut value = words[word] >> shift;
-        if shift > 12 && word + 1 < 7 {
-            value |= words[word + 1] << (64 - shift);
-        }
-        limbs[i] = value & LIMB_MASK;
-        i += 1;
-    }
-    limbs
-}
-
-const P1: [u64; 8] = multiple_of_p(1);
+const P1: [u64; 8] = multiple_of_p::<LIMB_BITS>(1);
 
 /// `2^416 - p`: adding a multiple of it and dropping what passes 2^416 subtracts that multiple of p.
 const NEGATED_P: [u64; 8] = {
@@ -71,7 +41,7 @@ const NEGATED_P: [u64; 8] = {
 /// one less. 2^364 is the weight of the top limb.
 const QUOTIENT_FACTOR: u64 = {
     // p / 2^364 to 64 fractional bits less what the division needs: p has 381 bits, so 17 before the point.
-    let high = ((P[5] as u128) << 64 | P[4] as u128) >> 12; // p / 2^(256 + 12), 113 bits
+    let high = ((MODULUS[5] as u128) << 64 | MODULUS[4] as u128) >> 12; // p / 2^(256 + 12), 113 bits
     // 2^52 · 2^364 / p = 2^(416 - 268) / high = 2^148 / high; both shortened by 2^21 to fit.
     ((1u128 << 127) / ((high >> 21) + 1)) as u64
 };
@@ -130,7 +100,7 @@ fn reduced_step(mut lows: Lanes, mut highs: Lanes) -> Lanes {
 /// reduction may leave, so that the result is below 1.001 p.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn mul(a: &Lanes, b: &Lanes) -> Lanes {
+pub(super) fn mul(a: &Lanes, b: &Lanes) -> Lanes {
     let zero = _mm512_setzero_si512();
     let mut sum = [zero; 8];
     for digit in b {
@@ -147,7 +117,7 @@ pub(crate) fn mul(a: &Lanes, b: &Lanes) -> Lanes {
 /// `a · b + c · d` with one reduction. Needs each product of bounds below 2^24; the result is below 1.001 p, as above.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn mul_add(a: &Lanes, b: &Lanes, c: &Lanes, d: &Lanes) -> Lanes {
+pub(super) fn mul_add(a: &Lanes, b: &Lanes, c: &Lanes, d: &Lanes) -> Lanes {
     let zero = _mm512_setzero_si512();
     let mut sum = [zero; 8];
     for digit in 0..8 {
@@ -168,8 +138,8 @@ pub(crate) fn mul_add(a: &Lanes, b: &Lanes, c: &Lanes, d: &Lanes) -> Lanes {
 /// `a - b + K · p`, which must not be negative: `K` is at least the bound of `b`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn sub<const K: u64>(a: &Lanes, b: &Lanes) -> Lanes {
-    let multiple = const { multiple_of_p(K) };
+pub(super) fn sub<const K: u64>(a: &Lanes, b: &Lanes) -> Lanes {
+    let multiple = const { multiple_of_p::<LIMB_BITS>(K) };
     let mut limbs = *a;
     for i in 0..8 {
         limbs[i] = _mm512_sub_epi64(_mm512_add_epi64(limbs[i], all(multiple[i])), b[i]);
@@ -180,8 +150,8 @@ pub(crate) fn sub<const K: u64>(a: &Lanes, b: &Lanes) -> Lanes {
 /// `a - 2 · b - c + K · p`, which must not be negative.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn sub_twice<const K: u64>(a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
-    let multiple = const { multiple_of_p(K) };
+pub(super) fn sub_twice<const K: u64>(a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
+    let multiple = const { multiple_of_p::<LIMB_BITS>(K) };
     let mut limbs = *a;
     for i in 0..8 {
         let minuend = _mm512_add_epi64(limbs[i], all(multiple[i]));
@@ -194,7 +164,7 @@ pub(crate) fn sub_twice<const K: u64>(a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes 
 /// `a + b`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn add(a: &Lanes, b: &Lanes) -> Lanes {
+pub(super) fn add(a: &Lanes, b: &Lanes) -> Lanes {
     let mut limbs = *a;
     for i in 0..8 {
         limbs[i] = _mm512_add_epi64(limbs[i], b[i]);
@@ -205,8 +175,8 @@ pub(crate) fn add(a: &Lanes, b: &Lanes) -> Lanes {
 /// `K · p - a` in the lanes of `mask`, `a` in the others.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn negate_where<const K: u64>(a: &Lanes, mask: u8) -> Lanes {
-    let multiple = const { multiple_of_p(K) };
+pub(super) fn negate_where<const K: u64>(a: &Lanes, mask: u8) -> Lanes {
+    let multiple = const { multiple_of_p::<LIMB_BITS>(K) };
     let mut limbs = *a;
     for i in 0..8 {
         let negated = _mm512_sub_epi64(all(multiple[i]), limbs[i]);
@@ -218,7 +188,7 @@ pub(crate) fn negate_where<const K: u64>(a: &Lanes, mask: u8) -> Lanes {
 /// The same element below 1.001 p, from one below 2^10 p: the quotient is estimated from the top limb, at most one too small.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn weakly_reduced(a: &Lanes) -> Lanes {
+pub(super) fn weakly_reduced(a: &Lanes) -> Lanes {
     let quotient = high(_mm512_setzero_si512(), a[7], all(QUOTIENT_FACTOR));
     let mut limbs = *a;
     for i in 0..8 {
@@ -236,7 +206,7 @@ pub(crate) fn weakly_reduced(a: &Lanes) -> Lanes {
 /// The elements, each `BY` lanes further down, around the end.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(crate) fn rotated<const BY: i64>(a: &Lanes) -> Lanes {
+pub(super) fn rotated<const BY: i64>(a: &Lanes) -> Lanes {
     let order = _mm512_set_epi64(7 + BY, 6 + BY, 5 + BY, 4 + BY, 3 + BY, 2 + BY, 1 + BY, BY);
     let mut limbs = *a;
     for limb in &mut limbs {

@@ -2,24 +2,28 @@
 //!
 //! An element is eight limbs of 52 bits, little-endian, in Montgomery form with R = 2^416. The modulus p has 381 bits, so
 //! 35 bits are to spare: sums and differences need not be reduced before they are multiplied, only their carries must
-//! be moved on, since the multiplier reads 52 bits of a limb. Every function states the bounds that it needs and keeps,
-//! in multiples of p.
+//! be moved on, since the multiplier reads 52 bits of a limb.
 //!
-//! [`kernel`] computes on [`Lanes`], one limb of eight elements in each register. Points in memory are stored
-//! element by element ([`packed`]), one cache line a coordinate, so that a point picked from anywhere costs two lines.
+//! [`kernel`] computes with one limb of eight elements in each register.
 //!
 //! The processor is asked once ([`Ifma::detect`]); only the evidence that it gave opens the way to the kernels.
 
-pub(crate) mod kernel;
-pub(crate) mod packed;
+// What is compiled for the instructions is called where there is evidence of them.
+#![allow(unsafe_code)]
+
+mod kernel;
+mod memory;
+
+use super::packed::Limbs;
+use super::simd::{Simd, Work, simd_by_kernel};
 
 /// Bits of a limb.
 const LIMB_BITS: u32 = 52;
 /// A limb's bits.
 const LIMB_MASK: u64 = (1 << LIMB_BITS) - 1;
 
-/// The modulus p in limbs of 64 bits.
-const P: [u64; 6] = super::field::MODULUS;
+/// An element in memory.
+type Packed = Limbs<LIMB_BITS>;
 
 /// Evidence that this processor has the instructions of the kernels.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +37,4 @@ impl Ifma {
     }
 }
 
-// The tests call kernels directly, after they have asked the processor.
-#[cfg(test)]
-#[allow(unsafe_code)]
-mod tests;
+simd_by_kernel!(Ifma, "avx512f,avx512ifma");
