@@ -207,7 +207,7 @@ const UNSAFE: &[&str] = &[
     "proof/arith/fma/memory.rs",
     // Products of vectors, in assembly.
     "proof/arith/fma/product.rs",
-    // The one entry into code that is compiled for AVX512-IFMA, and into that for AVX2 and FMA.
+    // The ways into code that is compiled for AVX512-IFMA, and into that for AVX2 and FMA, by the macro in `simd.rs`.
     "proof/arith/ifma/mod.rs",
     "proof/arith/fma/mod.rs",
     // Prefetching.

@@ -237,6 +237,7 @@ impl BaseField for blst_fp2 {
 }
 
 /// A field whose elements have `K` components of the base field.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "vectors alone take elements apart"))]
 pub(crate) trait Components<const K: usize>: BaseField {
     fn components(&self) -> [&blst_fp; K];
     fn from_components(components: [blst_fp; K]) -> Self;

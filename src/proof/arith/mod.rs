@@ -4,7 +4,7 @@
 //! Owns what multi-scalar multiplication needs and `blstrs` does not show: coordinates, and operations on them. Three
 //! implementations, which tests compare: [`field`] calls `blst`, and runs anywhere; `ifma` computes eight elements at once
 //! with the 52-bit multiply-add of AVX-512, and `fma` with the floating-point one that came with AVX2, where the processor has
-//! them, found out at run time. [`simd`] is what the two have in common. Nothing here runs in constant time with certainty, and
+//! them, found out at run time. `simd` is what the two have in common. Nothing here runs in constant time with certainty, and
 //! nothing here decides what is secret.
 
 pub(crate) mod curve;

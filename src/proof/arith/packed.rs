@@ -11,15 +11,15 @@ pub(crate) trait Packed: Copy + PartialEq + Send + Sync + DefaultIsZeroes {
     const ZERO: Self;
 
     fn pack(element: &blst_fp) -> Self;
-    /// Takes an element below 2 p.
+    /// Takes an element of at most 2 p.
     fn unpack(&self) -> blst_fp;
-    /// `2 p - self`: below 2 p.
+    /// `2 p - self`: at most 2 p.
     fn negated(&self) -> Self;
     /// Whether all limbs are zero, which those of a multiple of p need not be.
     fn is_zero(&self) -> bool;
 }
 
-/// An element of limbs of so many bits, fewer than 64, in Montgomery form with R = 2^(8 · `BITS`).
+/// An element of limbs of so many bits, 48 to 56, in Montgomery form with R = 2^(8 · `BITS`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C, align(64))]
 pub(crate) struct Limbs<const BITS: u32>(pub(crate) [u64; 8]);
@@ -27,7 +27,10 @@ pub(crate) struct Limbs<const BITS: u32>(pub(crate) [u64; 8]);
 impl<const BITS: u32> DefaultIsZeroes for Limbs<BITS> {}
 
 impl<const BITS: u32> Limbs<BITS> {
-    const MASK: u64 = (1 << BITS) - 1;
+    const MASK: u64 = {
+        assert!(48 <= BITS && BITS <= 56, "eight limbs hold p, and fill seven words at most");
+        (1 << BITS) - 1
+    };
     const TWO_P: [u64; 8] = multiple_of_p::<BITS>(2);
     /// The factors from `blst`'s Montgomery form (R = 2^384) to ours and back, in `blst`'s form: R / 2^384 and its inverse.
     const TO_PACKED: blst_fp = power_of_two(8 * BITS);

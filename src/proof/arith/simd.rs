@@ -15,7 +15,8 @@ pub(crate) trait Work {
     fn run(self) -> Self::Made;
 }
 
-/// The operations on eight elements. All are inlined into what [`Self::with_instructions`] runs; elsewhere they are slow, not wrong.
+/// The operations on eight elements. All but the products are inlined into what [`Self::with_instructions`] runs; elsewhere they are
+/// slow, not wrong.
 pub(crate) trait Simd: Copy + Send + Sync {
     /// An element in memory.
     type Element: Packed;
@@ -78,8 +79,8 @@ fn inverse<E: Packed>(element: &E) -> Option<E> {
     (!element.is_zero()).then(|| E::pack(&element.invert()))
 }
 
-/// Implements [`Simd`] by the functions of the modules `kernel` and `memory`, which are compiled for instructions that the type is
-/// evidence of.
+/// Implements [`Simd`] by the functions of the modules `kernel` and `memory`. Who uses this promises that a value of the type exists only where
+/// the processor has been asked for the features, and that these are what the functions are compiled for.
 macro_rules! simd_by_kernel {
     ($evidence:ty, $features:literal) => {
         impl Simd for $evidence {
@@ -95,7 +96,7 @@ macro_rules! simd_by_kernel {
                 fn run<W: Work>(work: W) -> W::Made {
                     work.run()
                 }
-                // SAFETY: a value of this type exists only where the processor has the instructions.
+                // SAFETY: who uses the macro promises that the processor has the instructions.
                 unsafe { run(work) }
             }
 

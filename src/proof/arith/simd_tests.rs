@@ -58,9 +58,13 @@ fn assert_is_blst<S: Simd<Element: Looked>>(
     is(reduced(&simd.sub_twice::<6>(&a, &b, &a)), &|_, y| y.add(y).neg())?;
     is(reduced(&simd.negate_where::<2>(&a, 0xff)), &|x, _| x.neg())?;
     is(reduced(&simd.negate_where::<2>(&a, 0)), &|x, _| *x)?;
-    for multiples in [simd.sub::<1000>(&a, &b), simd.sub::<1>(&a, &a), simd.sub::<1>(&b, &b)] {
-        let [first, ..] = simd.scattered(&reduced(&multiples));
-        assert!(first.limbs_below_two_p(), "{first:?}");
+    for bounded in [
+        reduced(&simd.sub::<1000>(&a, &b)),
+        reduced(&simd.sub::<1>(&a, &a)),
+        simd.mul(&simd.sub::<250>(&a, &b), &simd.sub::<250>(&b, &a)),
+        simd.mul_add(&a, &b, &simd.sub::<100>(&a, &b), &b),
+    ] {
+        assert_bounded(simd, &bounded);
     }
     is(reduced(&simd.sub::<1000>(&a, &b)), &|x, y| x.sub(y))?;
     // Products of what was not reduced, as large as they are anywhere.
@@ -93,13 +97,21 @@ fn assert_is_blst<S: Simd<Element: Looked>>(
 
 /// An element in memory whose limbs a test looks at.
 trait Looked: Packed + std::fmt::Debug {
-    fn limbs_below_two_p(&self) -> bool;
+    /// Whether limbs are carried, and the whole is below 1.001 p.
+    fn is_bounded(&self) -> bool;
 }
 
 impl<const BITS: u32> Looked for Limbs<BITS> {
-    fn limbs_below_two_p(&self) -> bool {
-        let two_p = multiple_of_p::<BITS>(2);
-        self.0.iter().all(|limb| limb >> BITS == 0) && self.0.iter().rev().lt(two_p.iter().rev())
+    fn is_bounded(&self) -> bool {
+        // The top limb of p has 24 bits or 17: the last of a thousand parts of it is enough to tell.
+        let top = multiple_of_p::<BITS>(1)[7];
+        self.0.iter().all(|limb| limb >> BITS == 0) && self.0[7] <= top + top / 1000
+    }
+}
+
+fn assert_bounded<S: Simd<Element: Looked>>(simd: S, lanes: &S::Lanes) {
+    for element in simd.scattered(lanes) {
+        assert!(element.is_bounded(), "{element:?}");
     }
 }
 
@@ -142,28 +154,72 @@ fn the_extremes_of_the_field_are_those_of_blst() {
             assert_is_blst(Fma::detect(), &left, &right).unwrap();
         }
     }
-    packing_keeps::<Limbs<51>>(&blst_fp::ZERO);
-    packing_keeps::<Limbs<52>>(&minus_one);
+    for extreme in [blst_fp::ZERO, one, minus_one] {
+        packing_keeps::<Limbs<51>>(&extreme);
+        packing_keeps::<Limbs<52>>(&extreme);
+    }
+}
+
+/// The element of limbs that are not reduced: Σ limb · 2^(BITS · i), in our Montgomery form.
+fn element_of<const BITS: u32>(limbs: &Limbs<BITS>) -> blst_fp {
+    let shift = Limbs::<BITS>([0, 1, 0, 0, 0, 0, 0, 0])
+        .unpack()
+        .mul(&Limbs::<BITS>([1, 0, 0, 0, 0, 0, 0, 0]).unpack().invert());
+    limbs.0.iter().rev().fold(blst_fp::ZERO, |sum, limb| {
+        sum.mul(&shift).add(&Limbs::<BITS>([*limb, 0, 0, 0, 0, 0, 0, 0]).unpack())
+    })
 }
 
 /// Limbs that are as large as they can be, which elements that one meets do not have.
 fn assert_full_limbs_multiply<const BITS: u32, S: Simd<Element = Limbs<BITS>>>(simd: Option<S>) {
     let Some(simd) = simd else { return };
     let mask = (1 << BITS) - 1;
-    let p = multiple_of_p::<BITS>(1);
-    // Below p, since its top limb is.
-    let full = Limbs([mask, mask, mask, mask, mask, mask, mask, p[7] - 1]);
+    // Full limbs below p, below 16 p and below 120 p, which are as large as bounds allow in products of two.
+    let full = [1, 16, 120].map(|multiple| {
+        Limbs([mask, mask, mask, mask, mask, mask, mask, multiple_of_p::<BITS>(multiple)[7] - 1])
+    });
     let sparse = Limbs([mask, 0, mask, 0, mask, 0, mask, 0]);
     let low = Limbs([mask, 0, 0, 0, 0, 0, 0, 0]);
-    let values = [full, sparse, low, Limbs([0, 0, 0, 0, 0, 0, mask, p[7] - 1]), full, low, sparse, full];
-    let elements = values.map(|value| value.unpack());
+    let values =
+        [full[0], sparse, full[1], Limbs([0, 0, 0, 0, 0, 0, mask, 1]), full[2], low, sparse, full[2]];
+    let elements = values.each_ref().map(element_of);
     for shift in 0..8 {
         let mut others = values;
         others.rotate_left(shift);
-        let product = simd.mul(&simd.gather(values.each_ref()), &simd.gather(others.each_ref()));
-        let expected = zip(&elements, &others.map(|value| value.unpack()), |x, y| x.mul(y));
-        assert_eq!(scattered(simd, &product), expected);
+        let other_elements = others.each_ref().map(element_of);
+        let (a, b) = (simd.gather(values.each_ref()), simd.gather(others.each_ref()));
+        let product = simd.mul(&a, &b);
+        assert_eq!(scattered(simd, &product), zip(&elements, &other_elements, |x, y| x.mul(y)));
+        let sum = simd.mul_add(&a, &b, &b, &b);
+        let expected = zip(&elements, &other_elements, |x, y| x.mul(y).add(&y.square()));
+        assert_eq!(scattered(simd, &sum), expected);
+        assert_bounded(simd, &product);
+        assert_bounded(simd, &sum);
     }
+}
+
+/// Numbers at which a quotient changes: n p - 1, n p and n p + 1, where the estimate must not be too large.
+fn assert_reduces_at_multiples<const BITS: u32, S: Simd<Element = Limbs<BITS>>>(simd: Option<S>) {
+    let Some(simd) = simd else { return };
+    let unit = Limbs::<BITS>([1, 0, 0, 0, 0, 0, 0, 0]).unpack();
+    for n in 1..1000 {
+        let [mut below, at, mut above] = [multiple_of_p::<BITS>(n); 3];
+        // Neither carries nor borrows: the lowest limb of no such multiple is at an end of its range.
+        assert!(at[0] > 0 && at[0] < (1 << BITS) - 1);
+        below[0] -= 1;
+        above[0] += 1;
+        let numbers = [below, at, above, below, at, above, below, at].map(Limbs);
+        let reduced = simd.weakly_reduced(&simd.gather(numbers.each_ref()));
+        assert_bounded(simd, &reduced);
+        let expected = [unit.neg(), blst_fp::ZERO, unit];
+        assert_eq!(scattered(simd, &reduced), std::array::from_fn(|i| expected[i % 3]), "{n} p");
+    }
+}
+
+#[test]
+fn multiples_of_the_modulus_are_taken_away_wherever_a_quotient_changes() {
+    assert_reduces_at_multiples::<52, _>(Ifma::detect());
+    assert_reduces_at_multiples::<51, _>(Fma::detect());
 }
 
 #[test]

@@ -26,7 +26,7 @@ const GROUPS_AHEAD: usize = 1;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Vectorised<S, const K: usize>(pub(crate) S);
 
-/// An affine point, coordinates below 1.001 p (y below 2 p if it was negated). All-zero y, which no point has, is infinity.
+/// An affine point, coordinates below 1.001 p (y at most 2 p if it was negated). All-zero y, which no point has, is infinity.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[repr(C)]
 pub(crate) struct PackedPoint<E, const K: usize> {
@@ -280,7 +280,7 @@ fn gathered<S: Simd, const K: usize>(simd: S, coordinates: [&[S::Element; K]; LA
     lanes
 }
 
-/// y of eight operands, negated where they say so: below 2 p.
+/// y of eight operands, negated where they say so: at most 2 p.
 #[inline(always)]
 fn signed<S: Simd, const K: usize>(
     simd: S,

@@ -102,5 +102,8 @@ fn zkpnet(
     instructions: Instructions,
     tables: Tables,
 ) -> anyhow::Result<Box<dyn Prover>> {
+    // Elsewhere it would be the prover without vectors, under another name.
+    let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    anyhow::ensure!(instructions != Instructions::Avx2 || has_avx2, "this processor lacks AVX2 or FMA");
     Ok(Box::new(zkpnet::Zkpnet::prepare(workload, keys, instructions, tables)?))
 }

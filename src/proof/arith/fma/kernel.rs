@@ -24,14 +24,14 @@ const P: [u64; 8] = multiple_of_p::<LIMB_BITS>(1);
 
 /// `a · b`. Needs the product of the bounds below 2^17: divided by 2^408, which is 2^27.3 p, it adds less than 0.001 p to the p that the
 /// reduction may leave, so that the result is below 1.001 p.
-#[inline(never)]
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn mul(a: &Lanes, b: &Lanes) -> Lanes {
     [carried(product(&a[0], &b[0])), carried(product(&a[1], &b[1]))]
 }
 
 /// `a · b + c · d` with one reduction. Needs each product of bounds below 2^16; the result is below 1.001 p, as above.
-#[inline(never)]
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn mul_add(a: &Lanes, b: &Lanes, c: &Lanes, d: &Lanes) -> Lanes {
     let half = |i: usize| carried(product_of_two([&a[i], &c[i]], [&b[i], &d[i]]));

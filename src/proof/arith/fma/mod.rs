@@ -17,7 +17,8 @@ mod product;
 use super::packed::Limbs;
 use super::simd::{Simd, Work, simd_by_kernel};
 
-/// Bits of a limb: sums of products, of which the lower halves are signed, are to be exact in a number of 53 bits.
+/// Bits of a limb: few enough that a product and what is added to it, and the lower half and what is added to that, keep their
+/// exponents, so that the bits below them are integers.
 const LIMB_BITS: u32 = 51;
 /// A limb's bits.
 const LIMB_MASK: u64 = (1 << LIMB_BITS) - 1;

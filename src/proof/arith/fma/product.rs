@@ -16,7 +16,7 @@
 //! 1.001 p.
 //!
 //! In assembly, since what the compiler makes of the same in intrinsics keeps half of the sums in memory and takes a third longer.
-//! Nine sums, the two constants and what is being computed are just the sixteen registers.
+//! Nine sums, three constants and what is being computed are just the sixteen registers.
 
 // Assembly that reads and writes what references keep valid.
 #![allow(unsafe_code)]
@@ -335,8 +335,8 @@ macro_rules! all_steps {
             fast!($rows, "96", "384"; "ymm3" "ymm4" "ymm5" "ymm6" "ymm7" "ymm8" "ymm0" "ymm1" "ymm2"),
             fast!($rows, "128", "416"; "ymm4" "ymm5" "ymm6" "ymm7" "ymm8" "ymm0" "ymm1" "ymm2" "ymm3"),
             fast!($rows, "160", "448"; "ymm5" "ymm6" "ymm7" "ymm8" "ymm0" "ymm1" "ymm2" "ymm3" "ymm4"),
-            // The limb that would begin after the last one is not looked at.
             last!($rows, "192", "480"; "ymm6" "ymm7" "ymm8" "ymm0" "ymm1" "ymm2" "ymm3" "ymm4" "ymm5"),
+            // No limb begins after the last one: what is put there is not looked at.
             last!($rows, "224", "480"; "ymm7" "ymm8" "ymm0" "ymm1" "ymm2" "ymm3" "ymm4" "ymm5" "ymm6"),
             "vmovdqa [{result}], ymm8",
             "vmovdqa [{result} + 32], ymm0",

@@ -64,7 +64,7 @@ fn all(word: u64) -> Limb {
     _mm512_set1_epi64(word.cast_signed())
 }
 
-/// Moves carries upwards; a limb may be negative. What passes the top limb is dropped if `WRAP`.
+/// Moves carries upwards; a limb may be negative.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn carried(mut limbs: Lanes) -> Lanes {
@@ -98,9 +98,16 @@ fn reduced_step(mut lows: Lanes, mut highs: Lanes) -> Lanes {
 
 /// `a · b`. Needs the product of the bounds below 2^25: divided by 2^416, which is 2^35.3 p, it adds less than 0.001 p to the p that the
 /// reduction may leave, so that the result is below 1.001 p.
-#[inline(never)]
+#[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn mul(a: &Lanes, b: &Lanes) -> Lanes {
+    // What is never to be inlined has a caller of the same instructions: elsewhere the compiler does not heed it.
+    mul_apart(a, b)
+}
+
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn mul_apart(a: &Lanes, b: &Lanes) -> Lanes {
     let zero = _mm512_setzero_si512();
     let mut sum = [zero; 8];
     for digit in b {
@@ -115,9 +122,15 @@ pub(super) fn mul(a: &Lanes, b: &Lanes) -> Lanes {
 }
 
 /// `a · b + c · d` with one reduction. Needs each product of bounds below 2^24; the result is below 1.001 p, as above.
-#[inline(never)]
+#[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn mul_add(a: &Lanes, b: &Lanes, c: &Lanes, d: &Lanes) -> Lanes {
+    mul_add_apart(a, b, c, d)
+}
+
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn mul_add_apart(a: &Lanes, b: &Lanes, c: &Lanes, d: &Lanes) -> Lanes {
     let zero = _mm512_setzero_si512();
     let mut sum = [zero; 8];
     for digit in 0..8 {
