@@ -60,6 +60,7 @@ need git git
 need systemd-analyze systemd # looks through the units; nothing of it need run
 need docker docker.io # the containers: tests/compose
 need docker-compose docker-compose
+if [ -n "${ZKPNET_LONG:-}" ]; then need valgrind valgrind; fi
 need debootstrap debootstrap # no registry need be in reach: their bases are made of Debian's packages
 cargo fmt --version > /dev/null || { echo "missing: rustfmt; rustup component add rustfmt" >&2; exit 1; }
 cargo clippy --version > /dev/null || { echo "missing: clippy; rustup component add clippy" >&2; exit 1; }
