@@ -91,6 +91,18 @@ pub(super) const fn multiple_of_p<const BITS: u32>(factor: u64) -> [u64; 8] {
     to_limbs::<BITS>(&product)
 }
 
+/// `-1/word` modulo 2^64, for an odd word: modulo fewer bits it is the same, cut off.
+pub(crate) const fn negated_inverse(word: u64) -> u64 {
+    // Newton's iteration: each step doubles the bits that are right, of which 1 has one.
+    let mut inverse = 1u64;
+    let mut step = 0;
+    while step < 6 {
+        inverse = inverse.wrapping_mul(2u64.wrapping_sub(word.wrapping_mul(inverse)));
+        step += 1;
+    }
+    inverse.wrapping_neg()
+}
+
 /// Cuts a number that fits into eight limbs.
 const fn to_limbs<const BITS: u32>(words: &[u64; 7]) -> [u64; 8] {
     let mut limbs = [0u64; 8];

@@ -6,6 +6,7 @@
 //! "Analyzing and comparing Montgomery multiplication algorithms", 1996 (separated operand scanning): columns collect
 //! at most 40 parts of 52 bits, far from the 64 bits that they have, so carries move once at the end.
 
+use crate::proof::arith::packed::negated_inverse;
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64,
     _mm512_set1_epi64, _mm512_setzero_si512, _mm512_srli_epi64,
@@ -33,16 +34,8 @@ struct Columns {
 pub(super) const MODULUS: [u64; 4] =
     [0xffff_ffff_0000_0001, 0x53bd_a402_fffe_5bfe, 0x3339_d808_09a1_d805, 0x73ed_a753_299d_7d48];
 const R_LIMBS: Limbs = to_limbs(&MODULUS);
-/// `-1/r` modulo 2^52, by Newton's method.
-const NEGATED_INVERSE: u64 = {
-    let mut inverse = 1u64;
-    let mut step = 0;
-    while step < 6 {
-        inverse = inverse.wrapping_mul(2u64.wrapping_sub(MODULUS[0].wrapping_mul(inverse)));
-        step += 1;
-    }
-    inverse.wrapping_neg() & LIMB_MASK
-};
+/// `-1/r` modulo 2^52.
+const NEGATED_INVERSE: u64 = negated_inverse(MODULUS[0]) & LIMB_MASK;
 
 /// Cuts a number of 256 bits into limbs.
 pub(super) const fn to_limbs(words: &[u64; 4]) -> Limbs {

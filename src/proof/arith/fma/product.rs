@@ -24,7 +24,7 @@
 use super::kernel::{Half, Limb, lent_upwards};
 use super::{LIMB_BITS, LIMB_MASK};
 use crate::proof::arith::field::MODULUS;
-use crate::proof::arith::packed::multiple_of_p;
+use crate::proof::arith::packed::{multiple_of_p, negated_inverse};
 use std::arch::asm;
 use std::arch::x86_64::{__m256d, _mm256_castsi256_pd, _mm256_or_si256, _mm256_set1_epi64x, _mm256_sub_pd};
 use std::mem::{MaybeUninit, offset_of};
@@ -33,16 +33,7 @@ use std::mem::{MaybeUninit, offset_of};
 const FAST: usize = 6;
 
 /// `-1/p` modulo 2^51.
-const NEGATED_INVERSE: u64 = {
-    // Newton's iteration: each step doubles the bits that are right, of which 1 has one.
-    let mut inverse = 1u64;
-    let mut step = 0;
-    while step < 6 {
-        inverse = inverse.wrapping_mul(2u64.wrapping_sub(MODULUS[0].wrapping_mul(inverse)));
-        step += 1;
-    }
-    inverse.wrapping_neg() & LIMB_MASK
-};
+const NEGATED_INVERSE: u64 = negated_inverse(MODULUS[0]) & LIMB_MASK;
 
 /// `(N + 1) / 2^51` for N = k p, k = -1/p modulo 2^51.
 const FRIENDLY: [u64; 8] = {

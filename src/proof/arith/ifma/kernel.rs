@@ -6,7 +6,7 @@
 
 use super::{LIMB_BITS, LIMB_MASK};
 use crate::proof::arith::field::MODULUS;
-use crate::proof::arith::packed::multiple_of_p;
+use crate::proof::arith::packed::{multiple_of_p, negated_inverse};
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64,
     _mm512_mask_blend_epi64, _mm512_permutexvar_epi64, _mm512_set_epi64, _mm512_set1_epi64,
@@ -20,7 +20,7 @@ pub(super) type Limb = __m512i;
 pub(crate) type Lanes = [Limb; 8];
 
 /// `-1/p` modulo 2^52.
-const NEGATED_INVERSE: u64 = 0x89f3_fffc_fffc_fffd & LIMB_MASK;
+const NEGATED_INVERSE: u64 = negated_inverse(MODULUS[0]) & LIMB_MASK;
 
 const P1: [u64; 8] = multiple_of_p::<LIMB_BITS>(1);
 

@@ -47,9 +47,10 @@ fn store(element: &mut Packed, words: Limb) {
     unsafe { _mm512_store_si512(element.0.as_mut_ptr().cast(), words) };
 }
 
+/// Turns eight rows of eight words about.
 #[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn transposed(rows: &[Limb; 8]) -> [Limb; 8] {
+#[target_feature(enable = "avx512f")]
+pub(crate) fn transposed(rows: &[Limb; 8]) -> [Limb; 8] {
     // Pairs of rows, then 4 by 4 blocks of 128 bits.
     let even = [0, 2, 4, 6].map(|i| _mm512_unpacklo_epi64(rows[i], rows[i + 1]));
     let odd = [0, 2, 4, 6].map(|i| _mm512_unpackhi_epi64(rows[i], rows[i + 1]));
@@ -59,7 +60,7 @@ fn transposed(rows: &[Limb; 8]) -> [Limb; 8] {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f")]
 fn blocks_transposed(rows: &[Limb; 4]) -> [Limb; 4] {
     const EVEN: i32 = 0x88;
     const ODD: i32 = 0xdd;

@@ -12,7 +12,7 @@
 #![allow(unsafe_code)]
 
 mod kernel;
-mod memory;
+pub(crate) mod memory;
 
 use super::packed::Limbs;
 use super::simd::{Simd, Work, simd_by_kernel};

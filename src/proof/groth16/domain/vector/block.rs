@@ -4,12 +4,12 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m512i, _mm512_and_si512, _mm512_load_si512, _mm512_or_si512, _mm512_set_epi64, _mm512_set1_epi64,
-    _mm512_setzero_si512, _mm512_shuffle_i64x2, _mm512_slli_epi64, _mm512_srli_epi64, _mm512_store_si512,
-    _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
+    _mm512_and_si512, _mm512_load_si512, _mm512_or_si512, _mm512_set_epi64, _mm512_set1_epi64,
+    _mm512_setzero_si512, _mm512_slli_epi64, _mm512_srli_epi64, _mm512_store_si512,
 };
 
 use super::kernel::{LIMB_MASK, LIMBS, Lanes};
+use crate::proof::arith::ifma::memory::transposed;
 use crate::proof::msm::Integer;
 
 /// Eight scalars, limb by limb.
@@ -98,32 +98,4 @@ pub(super) fn transpose(blocks: &mut [Lanes; 8]) {
             block[limb] = row;
         }
     }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn transposed(rows: &[__m512i; 8]) -> [__m512i; 8] {
-    // Pairs of rows, then 4 by 4 parts of 128 bits.
-    let even = [0, 2, 4, 6].map(|i| _mm512_unpacklo_epi64(rows[i], rows[i + 1]));
-    let odd = [0, 2, 4, 6].map(|i| _mm512_unpackhi_epi64(rows[i], rows[i + 1]));
-    let [c0, c2, c4, c6] = parts_transposed(&even);
-    let [c1, c3, c5, c7] = parts_transposed(&odd);
-    [c0, c1, c2, c3, c4, c5, c6, c7]
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn parts_transposed(rows: &[__m512i; 4]) -> [__m512i; 4] {
-    const EVEN: i32 = 0x88;
-    const ODD: i32 = 0xdd;
-    let low = _mm512_shuffle_i64x2::<EVEN>(rows[0], rows[1]);
-    let low_next = _mm512_shuffle_i64x2::<EVEN>(rows[2], rows[3]);
-    let high = _mm512_shuffle_i64x2::<ODD>(rows[0], rows[1]);
-    let high_next = _mm512_shuffle_i64x2::<ODD>(rows[2], rows[3]);
-    [
-        _mm512_shuffle_i64x2::<EVEN>(low, low_next),
-        _mm512_shuffle_i64x2::<EVEN>(high, high_next),
-        _mm512_shuffle_i64x2::<ODD>(low, low_next),
-        _mm512_shuffle_i64x2::<ODD>(high, high_next),
-    ]
 }
